@@ -1,0 +1,173 @@
+"""The nouns of Fieldwatch: what is measured, concluded and recorded.
+
+Values only. No clock, no database, no HTTP: everything here can be built in a test by hand.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How a request ended."""
+
+    OK = "ok"
+    REJECTED = "rejected"
+    ERROR = "error"
+
+
+class Actor(StrEnum):
+    """Who acts on a case."""
+
+    HUMAN = "human"
+    MODEL = "model"
+
+
+class Stage(StrEnum):
+    """Where a model stands on its way into the field."""
+
+    OBSERVE = "observe"
+
+
+class Reason(StrEnum):
+    """Why this actor acts."""
+
+    NO_PLAN = "no_plan"
+    KILLED = "killed"
+    PLAN_STALE = "plan_stale"
+    NOT_RECORDED = "not_recorded"
+    NOT_ANSWERED = "not_answered"
+
+
+class Role(StrEnum):
+    """What a key may do; each role may also do what the ones before it may."""
+
+    VIEWER = "viewer"
+    SERVICE = "service"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def may(self, needed: "Role") -> bool:
+        """Tell whether this role includes `needed`."""
+        ranking = list(Role)
+        return ranking.index(self) >= ranking.index(needed)
+
+
+class StreamName(StrEnum):
+    """A sequence of numbers about one model that a detector watches."""
+
+    SEMANTIC = "semantic"
+    DOMAIN = "domain"
+    CONFIDENCE = "confidence"
+    CLASS_RATES = "class_rates"
+
+
+class AlarmKind(StrEnum):
+    """What an alarm says has happened, in the words operators use."""
+
+    NOVELTY = "novelty"
+    DOMAIN_DRIFT = "domain_drift"
+    CONFIDENCE_SHIFT = "confidence_shift"
+    CLASS_SHIFT = "class_shift"
+
+
+class Severity(StrEnum):
+    """How loudly an alarm speaks."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+    CHART = "chart"
+
+
+class AlarmState(StrEnum):
+    """Whether an alarm still stands."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who a key belongs to; the actor of everything recorded with it."""
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A half-open span of time, [start, end), UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """A stream's evidence reached its threshold at one event."""
+
+    model: str
+    bundle_sha: str
+    stream: StreamName
+    event_id: str
+    at: datetime
+    log_evidence: float
+    """Natural logarithm of the capital at the crossing."""
+    log_threshold: float
+    strongest_bet: str
+    """The bet that carried the evidence, such as ``tail q=0.02 r=10`` or ``class bear up``."""
+    onset_event_id: str
+    """Where that bet's run of evidence began: the best guess of when the change did."""
+    episodes_since_onset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstInput:
+    """An input behind an alarm, beside the training items it most resembles."""
+
+    event_id: str
+    at: datetime
+    unit: str | None
+    case_id: str | None
+    prediction: str
+    confidence: float
+    p_semantic: float
+    p_domain: float
+    nearest: tuple[str, ...]
+    """Reference items (paths as imported), nearest embedding first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What an alarm rests on, frozen when it opens or is refreshed."""
+
+    crossings: tuple[Crossing, ...]
+    flagged: int
+    """Events flagged out of `looked_at`, from the onset to the crossing."""
+    looked_at: int
+    expected_flag_rate: float
+    worst: tuple[WorstInput, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """One thing an operator is told about one model, from opening to resolution."""
+
+    id: str
+    incident_id: str
+    """Shared by all alarms of a model that stood open together."""
+    model: str
+    bundle_sha: str
+    kind: AlarmKind
+    severity: Severity
+    severity_reason: str
+    state: AlarmState
+    opened_at: datetime
+    last_crossing_at: datetime
+    crossings: int
+    quiet_episodes: int
+    """Episodes seen since the last crossing."""
+    resolve_after: int
+    """Quiet episodes after which the alarm resolves."""
+    resolved_at: datetime | None
+    evidence: Evidence
