@@ -1,0 +1,68 @@
+# Everything a developer runs. `make demo` and `make test` install what they need first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
+# Telemetry of every dependency is off; one thread a worker, since tests run in parallel.
+export DO_NOT_TRACK := 1
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+TIMED := .ci/timed
+
+.PHONY: help demo test install lint types contract unit statistics torch servers docs pins clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+
+demo: install ## The whole story on real handwritten digits
+	@$(BIN)/fieldwatch demo $(ARGS)
+
+test: ## Lint, strict types, import contract and every test, with timings
+	@rm -f .ci/timings.txt
+	@$(TIMED) install $(MAKE) --no-print-directory install
+	@$(TIMED) lint $(MAKE) --no-print-directory lint
+	@$(TIMED) types $(MAKE) --no-print-directory types
+	@$(TIMED) contract $(MAKE) --no-print-directory contract
+	@$(TIMED) unit $(MAKE) --no-print-directory unit
+	@$(TIMED) torch $(MAKE) --no-print-directory torch
+	@$(TIMED) statistics $(MAKE) --no-print-directory statistics
+	@$(TIMED) servers $(MAKE) --no-print-directory servers
+	@echo; echo "Timings"; cat .ci/timings.txt
+
+install: $(READY) ## Create .venv with exactly pinned requirements
+
+$(READY): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and was not found; install it, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Fieldwatch needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version). Name another: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing pinned requirements into $(VENV) (torch is large: about three minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-* && touch $@
+
+lint: install ## Style and formatting
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: install ## Strict types
+	@$(BIN)/mypy
+
+contract: install ## Who may import whom
+	@$(BIN)/lint-imports
+
+unit: install ## Tests a developer runs all the time (under a minute)
+	@$(TEST_ENV) $(BIN)/pytest -q -n 2 -m "not statistics and not torch and not servers"
+
+torch: install ## Importing fastai Learners
+	@$(TEST_ENV) $(BIN)/pytest -q -n 2 -m "torch and not servers"
+
+statistics: install ## Guarantees, by simulation
+	@$(TEST_ENV) $(BIN)/pytest -q -n 2 -m statistics
+
+servers: install ## Real processes, killed and restarted; the demo's story
+	@$(TEST_ENV) $(BIN)/pytest -q -m servers
+
+pins: ## Renew the pinned requirements from the ranges in pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra dev --constraint requirements.in -o requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --constraint requirements.in -o requirements-serve.txt pyproject.toml
+
+clean: ## Remove .venv and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
