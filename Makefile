@@ -61,8 +61,8 @@ servers: install ## Real processes, killed and restarted; the demo's story
 	@$(TEST_ENV) $(BIN)/pytest -q -m servers
 
 pins: ## Renew the pinned requirements from the ranges in pyproject.toml
-	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra dev --constraint requirements.in -o requirements.txt pyproject.toml
-	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --constraint requirements.in -o requirements-serve.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra dev --constraint .ci/pins.in -o requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --constraint .ci/pins.in -o requirements-serve.txt pyproject.toml
 
 clean: ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
