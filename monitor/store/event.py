@@ -57,6 +57,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     commitment: str | None = None
     nonce: bytes | None = None
     latency_ms: float
+    recording_rate: float = 1.0
+    """Share of events being kept when this one was: below 1 it stands for 1/rate events."""
     input_sha256: str | None = None
     payload_ref: str | None = None
 
@@ -98,6 +100,7 @@ ARROW_SCHEMA = pa.schema(
         pa.field("commitment", pa.string()),
         pa.field("nonce", pa.binary()),
         pa.field("latency_ms", pa.float64(), nullable=False),
+        pa.field("recording_rate", pa.float64(), nullable=False),
         pa.field("input_sha256", pa.string()),
         pa.field("payload_ref", pa.string()),
     ]
