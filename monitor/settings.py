@@ -1,0 +1,108 @@
+"""What the owner sets about the monitor.
+
+Sources, strongest first: ``FIELDWATCH_*`` variables (``FIELDWATCH_MONITOR__PORT=8001``), the TOML
+file, the defaults below. The table ``[gateway]`` belongs to the other process and is not read
+here; any other unknown key is an error.
+"""
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from monitor.domain import StreamName
+from monitor.policy import MIN_RESOLVE_AFTER
+from monitor.store.settings import ProcessSettings
+
+SECONDS_PER_DAY = 86_400.0
+
+
+class DetectorOptions(BaseModel):
+    """How the stream detectors spend the false-alarm budget."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clock: Literal["seconds", "episodes"] = "seconds"
+    """What the false-alarm budget is counted in."""
+    false_alarm_days: float = Field(default=90.0, gt=0)
+    """Mean time to a false alarm anywhere in the installation, with clock ``seconds``."""
+    false_alarm_episodes: int = Field(default=10_000, ge=100)
+    """Mean number of a model's healthy episodes to a false alarm, with clock ``episodes``."""
+    delta: float = Field(default=0.05, gt=0, lt=0.5)
+    """Chance that the reference drawn for a model breaks the promise; shared by its streams."""
+    weights: dict[StreamName, float] = Field(
+        default_factory=lambda: {
+            StreamName.SEMANTIC: 0.3,
+            StreamName.DOMAIN: 0.3,
+            StreamName.CONFIDENCE: 0.2,
+            StreamName.CLASS_RATES: 0.2,
+        }
+    )
+    """Share of the false-alarm budget of each stream; a stream without one is not watched."""
+    resolve_after: int = Field(default=MIN_RESOLVE_AFTER, ge=MIN_RESOLVE_AFTER)
+    """Quiet episodes after which an alarm resolves."""
+
+    @model_validator(mode="after")
+    def _weights_fit_the_budget(self) -> "DetectorOptions":
+        if not self.weights or any(weight <= 0 for weight in self.weights.values()):
+            raise ValueError("weights: every stream listed needs a share above 0")
+        if sum(self.weights.values()) > 1 + 1e-9:
+            raise ValueError(
+                f"weights: the shares add up to {sum(self.weights.values()):.3f}; "
+                "more than 1 would overspend the false-alarm budget"
+            )
+        return self
+
+    @property
+    def run_length(self) -> float:
+        """Mean run length to a false alarm, in units of `clock`."""
+        if self.clock == "seconds":
+            return self.false_alarm_days * SECONDS_PER_DAY
+        return float(self.false_alarm_episodes)
+
+    def log_threshold(self, stream: StreamName, models: int) -> float:
+        """Give the log evidence at which a stream alarms.
+
+        Parameters
+        ----------
+        stream
+            One of those that have a weight.
+        models
+            How many models share the installation's budget.
+        """
+        share = self.weights[stream] / (models if self.clock == "seconds" else 1)
+        return math.log(self.run_length / share)
+
+
+class MonitorOptions(BaseModel):
+    """The monitor process: where it listens, how often it looks, whom it tells."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8001, ge=0, le=65_535)
+    ingest_every_s: float = Field(default=5.0, gt=0)
+    """How often the stream detectors read new events."""
+    windows_every_s: float = Field(default=5.0, gt=0)
+    """How often due windows are created and summarised."""
+    deliver_every_s: float = Field(default=5.0, gt=0)
+    """How often notices in the outbox are tried."""
+    ingest_batch: int = Field(default=5_000, ge=1)
+    """Most events of one model read at once; a pass repeats until nothing new is left."""
+    window_s: int = Field(default=300, ge=1)
+    """Length of a summary window, in seconds; windows start at multiples of it since 1970."""
+    allowed_lateness_s: int = Field(default=30, ge=0)
+    """How long after its end a window waits for late events, in seconds."""
+    window_lease_s: int = Field(default=120, ge=1)
+    """How long a monitor may work on a window before another may take it, in seconds."""
+    min_window_events: int = Field(default=30, ge=1)
+    """Fewest scored events for a window to say anything; below, it is inconclusive."""
+    notify_urls: tuple[SecretStr, ...] = ()
+    """Apprise URLs told when an alarm opens or resolves; none by default."""
+    detectors: DetectorOptions = DetectorOptions()
+
+
+class MonitorSettings(ProcessSettings):
+    """Everything the monitor process and the commands on the store read."""
+
+    monitor: MonitorOptions = MonitorOptions()
