@@ -1,0 +1,60 @@
+"""The domain score: was this input taken in the way the training inputs were?
+
+One shrunk Gaussian on pooled features of a middle layer, scaled to length 1. Features trained to
+tell classes apart forget night, blur and another camera; those of a middle layer still see them.
+Guarantees nothing by itself; `conformal` gives it meaning.
+
+Reference: Domain-Sensitivity Collapse, arXiv 2603.11269 (why a second channel is needed).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reference_data.scores.forward import normalised
+from reference_data.scores.shrinkage import shrunk_covariance, whitener
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DomainScore:
+    """A Gaussian of the training rows' middle-layer features."""
+
+    centre: npt.NDArray[np.float32]
+    """[d_mid]."""
+    factor: npt.NDArray[np.float32]
+    """Whitening, [d_mid, d_mid]."""
+
+    @staticmethod
+    def fit(mid: npt.NDArray[np.float32]) -> "DomainScore":
+        """Fit on training rows, [n, d_mid].
+
+        Raises
+        ------
+        DoesNotFit
+            If there are fewer than two rows, or the features do not vary.
+        """
+        rows = normalised(mid).astype(np.float64)
+        centre = rows.mean(axis=0)
+        covariance, _ = shrunk_covariance(rows - centre)
+        return DomainScore(
+            centre=centre.astype(np.float32), factor=whitener(covariance).astype(np.float32)
+        )
+
+    def score(self, mid: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Score each row by its squared distance, [m, d_mid] → [m]."""
+        white = (normalised(mid) - self.centre) @ self.factor
+        distance: npt.NDArray[np.float64] = np.square(white).sum(axis=1).astype(np.float64)
+        return distance
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Name the arrays to save."""
+        return {"centre": self.centre, "factor": self.factor}
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> "DomainScore":
+        """Read what `to_arrays` named."""
+        return DomainScore(
+            centre=arrays["centre"].astype(np.float32), factor=arrays["factor"].astype(np.float32)
+        )
