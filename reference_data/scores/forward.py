@@ -28,7 +28,7 @@ class Forward:
         """Tell which rows hold only finite numbers, [m]."""
         outputs = (self.logits, self.embedding, self.mid)
         finite = [np.isfinite(output).all(axis=1) for output in outputs]
-        return np.logical_and.reduce(finite, axis=0)
+        return np.asarray(np.logical_and.reduce(finite, axis=0))
 
 
 def concatenate(parts: list[Forward]) -> Forward:

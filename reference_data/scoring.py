@@ -1,0 +1,229 @@
+"""From decoded inputs to a prediction with p-values: the only forward path there is.
+
+Building a reference, proving parity, drilling, backfilling and serving all call it, so that what
+was calibrated is what is served. Needs NumPy and ONNX Runtime; no torch, no scipy.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from reference_data.bundle import Bundle
+from reference_data.conformal import p_values, uniforms
+from reference_data.preprocess import DecodeLimits, decode, prepare
+from reference_data.properties import measure
+from reference_data.scores.domain import DomainScore
+from reference_data.scores.forward import Forward, softmax
+from reference_data.scores.semantic import SemanticScore
+
+OUTPUTS = ("logits", "embedding", "mid")
+"""Names of the outputs a bundle's model has, in this order."""
+LARGEST_HALF = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """An input ready for the model."""
+
+    tensor: npt.NDArray[np.float32]
+    """[channels, height, width]."""
+    properties: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scored:
+    """What the model says of one input, and how unusual that input is."""
+
+    prediction: str
+    confidence: float
+    """Probability of the prediction, 0 to 1."""
+    probabilities: npt.NDArray[np.float32]
+    """In the order of the vocabulary, [C]."""
+    p_semantic: float
+    p_domain: float
+    p_value: float
+    """Both streams in one: twice the smaller p, at most 1."""
+    flagged: bool
+    """Whether `p_value` is at most the bundle's alpha."""
+    embedding: npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonFinite:
+    """The model's outputs for this input overflowed or are undefined: there is no prediction."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A model's forward pass alone, for those who have no bundle yet."""
+
+    session: onnxruntime.InferenceSession
+    input_name: str
+
+    @classmethod
+    def open(cls, model: bytes | Path, *, threads: int = 0) -> "Network":
+        """Load an ONNX model whose outputs are named logits, embedding and mid.
+
+        Parameters
+        ----------
+        model
+            The file's bytes, or where it lies.
+        threads
+            Threads one pass may use; 0 leaves it to ONNX Runtime.
+        """
+        onnxruntime.disable_telemetry_events()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
+        return cls(session, session.get_inputs()[0].name)
+
+    def forward(self, tensors: npt.NDArray[np.float32]) -> Forward:
+        """Run one pass over a batch, [m, channels, height, width]."""
+        logits, embedding, mid = self.session.run(list(OUTPUTS), {self.input_name: tensors})
+        return Forward(
+            logits=logits.astype(np.float32, copy=False),
+            embedding=embedding.astype(np.float32, copy=False),
+            mid=mid.astype(np.float32, copy=False),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scorer:
+    """A bundle ready to serve; holds no state between calls, so threads may share it."""
+
+    bundle: Bundle
+    network: Network
+    semantic: SemanticScore
+    domain: DomainScore
+    semantic_calibration: npt.NDArray[np.float64]
+    """Semantic scores of the calibration rows, ascending."""
+    domain_calibration: npt.NDArray[np.float64]
+
+    @classmethod
+    def open(cls, bundle: Bundle, *, threads: int = 0) -> "Scorer":
+        """Load the model, the fitted scores and the calibration of a verified bundle.
+
+        Parameters
+        ----------
+        bundle
+            As `reference_data.bundle.load` gives it.
+        threads
+            Threads one forward pass may use; 0 leaves it to ONNX Runtime.
+        """
+        fitted = bundle.arrays("scores.npz")
+        # Only two small arrays are wanted: the archive also holds neighbours' embeddings.
+        with np.load(io.BytesIO(bundle.read("reference.npz")), allow_pickle=False) as reference:
+            semantic, domain = reference["semantic"], reference["domain"]
+        return cls(
+            bundle=bundle,
+            network=Network.open(bundle.read("model.onnx"), threads=threads),
+            semantic=SemanticScore.from_arrays(under(fitted, "semantic.")),
+            domain=DomainScore.from_arrays(under(fitted, "domain.")),
+            semantic_calibration=semantic,
+            domain_calibration=domain,
+        )
+
+    def prepare(self, data: bytes, limits: DecodeLimits) -> Prepared:
+        """Decode an upload as training decoded its items, and measure it.
+
+        Raises
+        ------
+        InputRejected
+            If it cannot be served; the exception carries the cause.
+        """
+        preprocessing = self.bundle.manifest.preprocessing
+        image = decode(data, preprocessing, limits)
+        return Prepared(tensor=prepare(image, preprocessing), properties=measure(image, len(data)))
+
+    def forward(self, tensors: npt.NDArray[np.float32]) -> Forward:
+        """Run one pass over a batch, [m, channels, height, width]."""
+        return self.network.forward(tensors)
+
+    def score(
+        self, tensors: npt.NDArray[np.float32], event_ids: Sequence[str]
+    ) -> list[Scored | NonFinite]:
+        """Predict and judge a batch.
+
+        Parameters
+        ----------
+        tensors
+            Prepared inputs, [m, channels, height, width].
+        event_ids
+            Their ids, which decide ties; the same id and input give the same p.
+
+        Returns
+        -------
+        One result per input, in order.
+        """
+        outputs = self.forward(tensors)
+        finite = np.flatnonzero(outputs.finite())
+        results: list[Scored | NonFinite] = [NonFinite()] * len(outputs)
+        if len(finite):
+            judged = self._judge(outputs.take(finite), [event_ids[row] for row in finite])
+            for row, result in zip(finite, judged, strict=True):
+                results[row] = result
+        return results
+
+    def _judge(self, outputs: Forward, event_ids: Sequence[str]) -> list[Scored]:
+        manifest = self.bundle.manifest
+        p_semantic = p_values(
+            self.semantic.score(outputs),
+            self.semantic_calibration,
+            uniforms(event_ids, "semantic", manifest.seed),
+        )
+        p_domain = p_values(
+            self.domain.score(outputs.mid),
+            self.domain_calibration,
+            uniforms(event_ids, "domain", manifest.seed),
+        )
+        p_value = combined(p_semantic, p_domain)
+        probabilities = softmax(outputs.logits)
+        top = probabilities.argmax(axis=1).tolist()
+        halves = half(outputs.embedding)
+        return [
+            Scored(
+                prediction=manifest.vocab[top[row]],
+                confidence=float(probabilities[row, top[row]]),
+                probabilities=probabilities[row],
+                p_semantic=float(p_semantic[row]),
+                p_domain=float(p_domain[row]),
+                p_value=float(p_value[row]),
+                flagged=bool(p_value[row] <= manifest.alpha),
+                embedding=halves[row],
+            )
+            for row in range(len(outputs))
+        ]
+
+
+def combined(
+    p_semantic: npt.NDArray[np.float64], p_domain: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Combine both p-values into one that is valid under any dependence (Bonferroni)."""
+    p_value: npt.NDArray[np.float64] = np.minimum(1.0, 2 * np.minimum(p_semantic, p_domain))
+    return p_value
+
+
+def half(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Round embeddings to the precision they are stored in; beyond its range, to its ends."""
+    return np.clip(embedding, -LARGEST_HALF, LARGEST_HALF).astype(np.float16)
+
+
+def under(
+    arrays: dict[str, npt.NDArray[np.generic]], prefix: str
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Pick the arrays whose names begin with a prefix, and drop it."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
