@@ -13,7 +13,7 @@ import pyarrow as pa
 from monitor.domain import Actor, Reason, Stage, Status
 
 UNKNOWN_MODEL = "_unknown"
-"""Recorded for a request that named no model we serve: a client's spelling never becomes a partition."""
+"""Recorded when no model of ours was named: a client's spelling never names a partition."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,299 @@
+"""What can go wrong around the state, the events and the settings.
+
+::
+
+    FieldwatchError
+    ├── SettingsInvalid           the configuration says something nobody can follow
+    ├── DocumentTooNew            stored by a newer Fieldwatch than this one
+    ├── TimeNotAware              a time without a zone
+    ├── StoreError
+    │   ├── StoreUnreachable      the database does not answer
+    │   ├── StaleSchema           the database is older than this program
+    │   ├── SchemaTooNew          the database is newer than this program
+    │   ├── ConstraintBroken      a row the schema forbids
+    │   ├── Conflict              somebody else was first; load again and decide again
+    │   │   ├── EpochConflict
+    │   │   ├── StreamConflict
+    │   │   ├── CursorConflict
+    │   │   ├── AlarmConflict
+    │   │   └── LeaseLost
+    │   ├── BundleUntrusted       not registered, or withdrawn
+    │   ├── KeyUnknown
+    │   └── LastAdminKey
+    ├── EventsError
+    │   ├── EventsUnreachable     the events table does not answer
+    │   └── BatchInvalid          rows that would break the order within a writer
+    ├── AccessDenied              no valid key, or one whose role may not do this
+    ├── NotFound                  no model, event, alarm or window of that name
+    ├── NotDelivered              a notice's destination did not take it
+    └── ClientError
+        ├── NothingToSend         no input there to send
+        ├── GatewayUnreachable    nothing listens at the gateway's address
+        ├── GatewayRefused        the gateway does not take this key
+        └── ProcessEnded          the gateway or the monitor stopped by itself
+
+Each message names the thing, the cause and the way out. None knows HTTP: `monitor.web` has
+the table of statuses.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+
+class FieldwatchError(Exception):
+    """Anything Fieldwatch refuses or fails at, in words for people."""
+
+
+class SettingsInvalid(FieldwatchError):
+    """The configuration holds keys or values that are not understood."""
+
+    def __init__(self, faults: list[str], config: Path | None) -> None:
+        source = (
+            "FIELDWATCH_* variables" if config is None else f"{config} or FIELDWATCH_* variables"
+        )
+        listed = "".join(f"\n  - {fault}" for fault in faults)
+        super().__init__(f"the settings cannot be used; correct these in {source}:{listed}")
+        self.faults = faults
+
+
+class DocumentTooNew(FieldwatchError):
+    """A stored document has a format this program has never heard of."""
+
+    def __init__(self, what: str, found: object, supported: object) -> None:
+        super().__init__(
+            f"{what} has format {found}; this Fieldwatch reads up to {supported}. "
+            "Upgrade this process to the version that wrote it."
+        )
+
+
+class TimeNotAware(FieldwatchError, ValueError):
+    """A time without a zone, which could mean any of 38 instants."""
+
+    def __init__(self, value: datetime) -> None:
+        super().__init__(f"{value!r} has no time zone; Fieldwatch stores UTC. Attach one first.")
+
+
+class StoreError(FieldwatchError):
+    """The state store refused or failed."""
+
+
+class StoreUnreachable(StoreError):
+    """The database does not answer, or stayed locked for too long."""
+
+    def __init__(self, address: str, cause: str) -> None:
+        super().__init__(
+            f"the state store {address} does not answer: {cause}. Check that it runs, that this "
+            "process may reach and write it, and that its disk is not full."
+        )
+
+
+class StaleSchema(StoreError):
+    """The database was made by an older Fieldwatch, or never set up."""
+
+    def __init__(self, address: str, found: str | None, expected: str) -> None:
+        state = "has no tables yet" if found is None else f"has schema {found}"
+        super().__init__(
+            f"the state store {address} {state}; this Fieldwatch needs schema {expected}. "
+            "Run `fieldwatch db upgrade`."
+        )
+
+
+class SchemaTooNew(StoreError):
+    """The database was upgraded by a newer Fieldwatch."""
+
+    def __init__(self, address: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"the state store {address} has schema {found}, which this Fieldwatch (schema "
+            f"{expected}) does not know. Upgrade this process to the version that upgraded it."
+        )
+
+
+class ConstraintBroken(StoreError):
+    """A statement asked for a row that the schema forbids."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"the state store refused a row: {cause}. Nothing was written; "
+            "this is a fault in Fieldwatch, please report it with this message."
+        )
+
+
+class Conflict(StoreError):
+    """Somebody else wrote first: nothing was written; load again and decide again."""
+
+
+class EpochConflict(Conflict):
+    """The model's route moved on since it was read."""
+
+    def __init__(self, model: str, expected: int, found: int) -> None:
+        super().__init__(
+            f"the route of {model} is at epoch {found}, not {expected}: somebody published in "
+            "between. Read the current route and decide again."
+        )
+
+
+class StreamConflict(Conflict):
+    """Another monitor advanced this detector since it was read."""
+
+    def __init__(self, model: str, stream: str, expected: int) -> None:
+        super().__init__(
+            f"the {stream} stream of {model} is no longer at version {expected}: another monitor "
+            "advanced it. Load it and the events after its cursors again."
+        )
+
+
+class CursorConflict(Conflict):
+    """Another monitor read on since the cursor was loaded."""
+
+    def __init__(self, model: str, writer: str, expected: int) -> None:
+        super().__init__(
+            f"the cursor of {model} in writer {writer} is no longer at {expected}: another monitor "
+            "read on. Load the cursors and the events after them again."
+        )
+
+
+class AlarmConflict(Conflict):
+    """The alarm is not in the state this change starts from."""
+
+    def __init__(self, model: str, kind: str, cause: str) -> None:
+        super().__init__(
+            f"the {kind} alarm of {model} {cause}. Load the open alarms and decide again."
+        )
+
+
+class LeaseLost(Conflict):
+    """The work took longer than its lease and belongs to somebody else now."""
+
+    def __init__(self, what: str, token: int) -> None:
+        super().__init__(
+            f"the lease on {what} (token {token}) was lost: it expired and another process took "
+            "the work over. Everything done under it is rolled back; renew more often or lease "
+            "for longer."
+        )
+
+
+class BundleUntrusted(StoreError):
+    """A bundle that is not on the trust list."""
+
+    def __init__(self, sha: str, cause: str) -> None:
+        super().__init__(
+            f"the bundle {sha[:12]}… {cause}; only registered bundles are served. "
+            "Import the model again with `fieldwatch import`, which registers it."
+        )
+
+
+class KeyUnknown(StoreError):
+    """No key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no active key {key_id}. `fieldwatch keys list` shows them.")
+
+
+class LastAdminKey(StoreError):
+    """Revoking it would lock everybody out."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"the key {key_id} is the last admin key and cannot be revoked. "
+            "Create another admin key first."
+        )
+
+
+class EventsError(FieldwatchError):
+    """The events table refused or failed."""
+
+
+class EventsUnreachable(EventsError):
+    """The events table does not answer."""
+
+    def __init__(self, url: str, cause: str) -> None:
+        super().__init__(
+            f"the events table {url} does not answer: {cause}. Check that the place exists, that "
+            "this process may reach and write it, and that its disk is not full."
+        )
+
+
+class BatchInvalid(EventsError):
+    """A batch of events whose order within its writer is broken."""
+
+    def __init__(self, writer: str, cause: str) -> None:
+        super().__init__(
+            f"a batch of writer {writer} cannot be appended: {cause}. Nothing was written; a batch "
+            "holds one writer's events, each `seq` above the one before and none above `last_seq`."
+        )
+
+
+class AccessDenied(FieldwatchError):
+    """A request without a valid key, or with one whose role may not do this."""
+
+    def __init__(self, needed: str, role: str | None) -> None:
+        super().__init__(
+            "this needs a valid key: send it as `Authorization: Bearer`, as `X-API-Key`, or as the "
+            "password of HTTP Basic. `fieldwatch keys create` makes one."
+            if role is None
+            else f"this needs the role {needed}; the key's role is {role}. "
+            f"Use a key of the role {needed}, or ask an admin for one."
+        )
+        self.known = role is not None
+
+
+class NotFound(FieldwatchError):
+    """Nothing has this name."""
+
+    def __init__(self, what: str, name: str, way_out: str) -> None:
+        super().__init__(f"there is no {what} {name}. {way_out}")
+
+
+class NotDelivered(FieldwatchError):
+    """A destination of notices did not take one."""
+
+    def __init__(self, target: str, cause: str = "it did not accept the notice") -> None:
+        super().__init__(
+            f"the notification target {target} failed: {cause}. It is tried again; check the "
+            "destination and monitor.notify_urls."
+        )
+
+
+class ClientError(FieldwatchError):
+    """A command could not do its work with the running processes."""
+
+
+class NothingToSend(ClientError):
+    """There is no input to send."""
+
+    def __init__(self, source: Path, cause: str) -> None:
+        super().__init__(
+            f"nothing can be sent from {source}: {cause}. "
+            "Name a file, a folder of files, or a CSV or Parquet table with a column 'path'."
+        )
+
+
+class GatewayUnreachable(ClientError):
+    """Nothing listens at the gateway's address."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"no gateway answers at {url}. Start one with `fieldwatch up`, or name another "
+            "with --url."
+        )
+
+
+class GatewayRefused(ClientError):
+    """The gateway does not take this key."""
+
+    def __init__(self, url: str, answer: str) -> None:
+        super().__init__(
+            f"the gateway at {url} refused the key: {answer} Set FIELDWATCH_KEY to a key with the "
+            "role service, or run on the machine that holds the installation's admin.key."
+        )
+
+
+class ProcessEnded(ClientError):
+    """A process that should run on has stopped."""
+
+    def __init__(self, name: str, status: int, log: Path) -> None:
+        super().__init__(
+            f"the {name} stopped by itself (exit status {status}); the other process was stopped "
+            f"too. The end of {log} says why; `fieldwatch doctor` looks for the usual faults."
+        )
+        self.status = status

@@ -1,0 +1,337 @@
+"""The events table: every prediction, appended in batches, exactly once.
+
+A Delta table partitioned by model and day. A batch carries an application transaction (the writer
+and the last `seq` in it), committed with the rows in one step, so the table itself remembers how
+far each writer is durable, and a batch that is sent again, whole or grouped differently, adds only
+what is missing.
+
+A process that forks must open its `EventLog` after the fork: its threads do not survive it.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from monitor.errors import BatchInvalid, EventsUnreachable, TimeNotAware
+from monitor.store.event import ARROW_SCHEMA
+
+MAX_COMMIT_RETRIES = 200
+"""With the library's 15, fifty of 400 commits by 16 writers failed; with this, none."""
+
+PARTITIONS = ["model", "date"]
+
+_KEYS = ["writer", "seq", "at"]
+
+_STATISTICS = "event_id,writer,seq,at,version,case_id,unit,episode_id,status,flagged,epoch,actor"
+"""Columns by which files are skipped; the rest would only swell the log."""
+
+_CONFIGURATION: dict[str, str | None] = {
+    "delta.dataSkippingStatsColumns": _STATISTICS,
+    "delta.checkpointInterval": "50",
+}
+
+
+class EventLog:
+    """The events table of an installation. Safe to share between threads."""
+
+    def __init__(self, url: str, storage_options: Mapping[str, str] | None = None) -> None:
+        """Remember where the table is; it is opened, and made, on first use.
+
+        Parameters
+        ----------
+        url
+            A folder, or an object store's URL.
+        storage_options
+            Credentials and options of the object store.
+        """
+        self._url = url
+        self._options = dict(storage_options or {}) or None
+        self._table: DeltaTable | None = None
+        self._lock = threading.Lock()
+
+    def append(self, events: pa.Table, *, writer: str, last_seq: int) -> bool:
+        """Append the rows of a batch that are not durable yet.
+
+        Parameters
+        ----------
+        events
+            Rows of one writer in order of `seq`, as `monitor.store.event.to_arrow` makes them.
+            There may be none: the batch then only says how far the writer came.
+        writer
+            Whose rows they are.
+        last_seq
+            The last `seq` the batch accounts for; later batches begin above it.
+
+        Returns
+        -------
+            False if everything up to `last_seq` was durable already and nothing was written.
+
+        Raises
+        ------
+        BatchInvalid
+            The rows are not one writer's, not in order, or above `last_seq`.
+        EventsUnreachable
+            The table did not take the batch, or did not say so; send it again.
+        """
+        _check(events, writer, last_seq)
+        with self._lock, _Translated(self._url):
+            table = self._made()
+            durable = table.transaction_version(writer) or 0
+            if last_seq <= durable:
+                return False
+            fresh = events.filter(pc.greater(events["seq"], durable)) if durable else events
+            properties = CommitProperties(
+                max_commit_retries=MAX_COMMIT_RETRIES,
+                app_transactions=[Transaction(writer, last_seq)],
+            )
+            if fresh.num_rows:
+                write_deltalake(table, fresh, mode="append", commit_properties=properties)
+            else:
+                table.create_write_transaction(
+                    [], "append", table.schema(), PARTITIONS, commit_properties=properties
+                )
+            return True
+
+    def durable_seq(self, writer: str) -> int:
+        """Read the last `seq` of a writer that the table accounts for; 0 when there is none."""
+        with self._lock, _Translated(self._url):
+            table = self._fresh()
+            return 0 if table is None else table.transaction_version(writer) or 0
+
+    def after(
+        self,
+        model: str,
+        cursors: Mapping[str, int],
+        *,
+        columns: Sequence[str],
+        limit: int | None = None,
+    ) -> pa.Table:
+        """Read a model's events beyond the cursors, none skipped within a writer.
+
+        Rows come in the order of (time, writer, seq), where an event counts as no earlier than
+        those before it in its writer: a clock that was set back moves nothing past a cursor.
+
+        Parameters
+        ----------
+        model
+            Whose events.
+        cursors
+            The last `seq` read of each writer; writers not named are read from the start.
+        columns
+            Columns to read.
+        limit
+            At most this many rows; what is left comes next time.
+        """
+        beyond = f"model = {_text(model)} AND ({_beyond(cursors)})"
+        if limit is not None:
+            # A backlog may be long and its rows wide: choose by the narrow columns, then read.
+            first = _in_order(self._query(_KEYS, beyond)).slice(0, limit)
+            reached = first.group_by("writer").aggregate([("seq", "max")]).to_pylist()
+            upto = [
+                f"(writer = {_text(row['writer'])} AND seq <= {row['seq_max']})" for row in reached
+            ]
+            beyond = f"{beyond} AND ({' OR '.join(upto) or 'false'})"
+        found = _in_order(self._query(list(dict.fromkeys([*columns, *_KEYS])), beyond))
+        return found.select(list(columns))
+
+    def between(
+        self,
+        model: str | None,
+        start: datetime,
+        end: datetime,
+        columns: Sequence[str],
+    ) -> pa.Table:
+        """Read the events of [start, end), in the order of (time, writer, seq).
+
+        Parameters
+        ----------
+        model
+            Whose events; ``None`` for all models'.
+        start, end
+            Instants with a time zone.
+        columns
+            Columns to read.
+        """
+        where = (
+            f"date >= {_date(start)} AND date <= {_date(end)} "
+            f"AND at >= {_instant(start)} AND at < {_instant(end)}"
+        )
+        if model is not None:
+            where = f"model = {_text(model)} AND {where}"
+        return self._query(columns, where, "ORDER BY at, writer, seq")
+
+    def by_ids(self, ids: Iterable[str], columns: Sequence[str]) -> pa.Table:
+        """Read events by id, in order of id; ids that are not there are left out."""
+        wanted = sorted(set(ids))
+        if not wanted:
+            return _empty(columns)
+        listed = ", ".join(_text(event_id) for event_id in wanted)
+        # The range lets files be skipped by their least and greatest id, a list does not.
+        where = (
+            f"event_id >= {_text(wanted[0])} AND event_id <= {_text(wanted[-1])} "
+            f"AND event_id IN ({listed})"
+        )
+        return self._query(columns, where, "ORDER BY event_id")
+
+    def recent(
+        self,
+        model: str | None,
+        limit: int,
+        *,
+        columns: Sequence[str],
+        flagged_only: bool = False,
+    ) -> pa.Table:
+        """Read the newest events, newest first.
+
+        Parameters
+        ----------
+        model
+            Whose events; ``None`` for all models'.
+        limit
+            At most this many rows.
+        columns
+            Columns to read.
+        flagged_only
+            Leave out what was not flagged.
+        """
+        where = "true" if model is None else f"model = {_text(model)}"
+        if flagged_only:
+            where = f"{where} AND flagged"
+        return self._query(columns, where, f"ORDER BY at DESC, writer, seq DESC LIMIT {int(limit)}")
+
+    def writers(self) -> list[str]:
+        """Read which writers ever appended."""
+        return sorted(self._query(["writer"], "true", "GROUP BY writer")["writer"].to_pylist())
+
+    def count(self, model: str | None = None) -> int:
+        """Count the events of a model, or of all, from the table's log alone."""
+        with self._lock, _Translated(self._url):
+            table = self._fresh()
+            if table is None:
+                return 0
+            files = pa.table(table.get_add_actions(flatten=True))
+        if model is not None:
+            files = files.filter(pc.equal(files["partition.model"].cast(pa.string()), model))
+        return pc.sum(files["num_records"]).as_py() or 0
+
+    def _query(self, columns: Sequence[str], where: str, rest: str = "") -> pa.Table:
+        with self._lock, _Translated(self._url):
+            table = self._fresh()
+            if table is None:
+                return _empty(columns)
+            builder = QueryBuilder().register("events", table)
+            listed = ", ".join(f'"{column}"' for column in columns)
+            stream = builder.execute(f"SELECT {listed} FROM events WHERE {where} {rest}")
+            found = pa.RecordBatchReader.from_stream(stream).read_all()
+        # The engine hands out views and dictionaries; callers get the declared types.
+        return found.cast(_empty(columns).schema)
+
+    def _fresh(self) -> DeltaTable | None:
+        """Open the table as it is now; ``None`` when nobody has made it."""
+        if self._table is None:
+            try:
+                self._table = DeltaTable(self._url, storage_options=self._options)
+            except TableNotFoundError:
+                return None
+        else:
+            self._table.update_incremental()
+        return self._table
+
+    def _made(self) -> DeltaTable:
+        """Open the table as it is now, making it if nobody has."""
+        table = self._fresh()
+        if table is not None:
+            return table
+        try:
+            DeltaTable.create(
+                self._url,
+                ARROW_SCHEMA,
+                mode="ignore",
+                partition_by=PARTITIONS,
+                name="events",
+                configuration=_CONFIGURATION,
+                storage_options=self._options,
+            )
+        except (CommitFailedError, DeltaError):
+            # Somebody made it at the same moment; if not, opening it says what is wrong.
+            pass
+        self._table = DeltaTable(self._url, storage_options=self._options)
+        return self._table
+
+
+class _Translated:
+    """Raises ours in place of the library's errors."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if error is None:
+            return
+        # A panic of the library derives from BaseException and would pass every `except Exception`.
+        panicked = kind is not None and kind.__name__ == "PanicException"
+        if panicked or isinstance(error, DeltaError | OSError):
+            cause = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise EventsUnreachable(self._url, cause) from error
+
+
+def _check(events: pa.Table, writer: str, last_seq: int) -> None:
+    if not events.num_rows:
+        return
+    seqs = events["seq"].combine_chunks()
+    if pc.any(pc.not_equal(events["writer"], writer)).as_py():
+        raise BatchInvalid(writer, "it holds rows of another writer")
+    if len(seqs) > 1 and not pc.all(pc.greater(seqs[1:], seqs[:-1])).as_py():
+        raise BatchInvalid(writer, "its rows are not in rising order of seq")
+    if seqs[0].as_py() < 1:
+        raise BatchInvalid(writer, f"it begins at seq {seqs[0]}, and the first is 1")
+    if seqs[-1].as_py() > last_seq:
+        raise BatchInvalid(writer, f"it holds seq {seqs[-1]}, above its last_seq {last_seq}")
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    """Sort by (time, writer, seq), no event earlier than those before it in its writer."""
+    rows = rows.sort_by([("writer", "ascending"), ("seq", "ascending")])
+    at = rows["at"].cast(pa.int64()).to_numpy().copy()
+    writers = rows["writer"].combine_chunks().dictionary_encode().indices.to_numpy()
+    for writer in range(int(writers.max()) + 1 if len(writers) else 0):
+        mine = writers == writer
+        at[mine] = np.maximum.accumulate(at[mine])
+    return rows.take(np.lexsort((rows["seq"].to_numpy(), writers, at)))
+
+
+def _beyond(cursors: Mapping[str, int]) -> str:
+    if not cursors:
+        return "true"
+    known = ", ".join(_text(writer) for writer in sorted(cursors))
+    parts = [f"(writer = {_text(w)} AND seq > {int(s)})" for w, s in sorted(cursors.items())]
+    return " OR ".join([*parts, f"writer NOT IN ({known})"])
+
+
+def _empty(columns: Sequence[str]) -> pa.Table:
+    return pa.schema([ARROW_SCHEMA.field(column) for column in columns]).empty_table()
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _instant(value: datetime) -> str:
+    if value.utcoffset() is None:
+        raise TimeNotAware(value)
+    return f"TIMESTAMP '{value.astimezone(UTC).isoformat()}'"
+
+
+def _date(value: datetime) -> str:
+    return f"DATE '{value.astimezone(UTC).date().isoformat()}'"

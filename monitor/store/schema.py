@@ -1,0 +1,248 @@
+"""The tables of the state store.
+
+Times are `UTCDateTime`; documents (snapshots, detector states, evidence) are JSON text that carries
+its own format number, because only our code reads them and both databases keep text
+unchanged. Indexes are named for the question they answer.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from monitor.store.columns import UTCDateTime
+
+HEAD = "0001"
+"""The migration this program was written for."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("sha", String(64), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("certified", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("registered_by", String(200), nullable=False),
+    Column("registered_at", UTCDateTime, nullable=False),
+    Column("withdrawn_by", String(200)),
+    Column("withdrawn_at", UTCDateTime),
+    CheckConstraint("state IN ('trusted', 'withdrawn')", name="state"),
+    Index("ix_bundles_of_model", "model", "registered_at"),
+)
+"""The trust list: a gateway serves no digest that is not here as trusted."""
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("bundle_sha", String(64), ForeignKey("bundles.sha"), nullable=False),
+    Column("snapshot", Text, nullable=False),
+    Column("published_at", UTCDateTime, nullable=False),
+)
+"""The current snapshot of each model; the audit table holds the ones before."""
+
+kill_latches = Table(
+    "kill_latches",
+    metadata,
+    Column("scope", String(16), primary_key=True),
+    Column("key", String(400), primary_key=True),
+    Column("armed_by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("armed_at", UTCDateTime, nullable=False),
+)
+"""The latches armed now."""
+
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("epochs", Text, nullable=False),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("last_seen", UTCDateTime, nullable=False),
+)
+"""Which gateways are alive, and the epoch each has taken up per model."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("person", String(200), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("revoked_at", UTCDateTime),
+    Column("revoked_by", String(200)),
+    CheckConstraint("role IN ('viewer', 'service', 'operator', 'admin')", name="role"),
+)
+"""SHA-256 of each token, never the token."""
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("writer", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("updated_at", UTCDateTime, nullable=False),
+)
+"""How far the detectors of a model have read in each writer."""
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("bundle_sha", String(64), primary_key=True),
+    Column("stream", String(32), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", UTCDateTime, nullable=False),
+)
+"""Detector states; `version` is compared and set."""
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("incident_id", String(36), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("bundle_sha", String(64), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("severity_reason", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("opened_at", UTCDateTime, nullable=False),
+    Column("last_crossing_at", UTCDateTime, nullable=False),
+    Column("crossings", Integer, nullable=False),
+    Column("quiet_episodes", Integer, nullable=False),
+    Column("resolve_after", Integer, nullable=False),
+    Column("resolved_at", UTCDateTime),
+    Column("evidence", Text, nullable=False),
+    CheckConstraint("state IN ('open', 'resolved')", name="state"),
+    CheckConstraint("(state = 'resolved') = (resolved_at IS NOT NULL)", name="resolved"),
+    Index("ix_alarms_newest", "opened_at"),
+    Index("ix_alarms_of_incident", "incident_id"),
+    Index(
+        "uq_alarms_one_open",
+        "model",
+        "kind",
+        unique=True,
+        sqlite_where=text("state = 'open'"),
+        postgresql_where=text("state = 'open'"),
+    ),
+)
+"""What operators are told; one open alarm per model and kind."""
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("scope", String(400), primary_key=True),
+    Column("start_at", UTCDateTime, primary_key=True),
+    Column("end_at", UTCDateTime, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("owner", String(200)),
+    Column("token", BigInteger, nullable=False),
+    Column("lease_until", UTCDateTime),
+    Column("attempts", Integer, nullable=False),
+    Column("input_hash", String(64)),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("finished_at", UTCDateTime),
+    Column("last_error", Text),
+    CheckConstraint("status IN ('pending', 'running', 'done', 'dead')", name="status"),
+    CheckConstraint("start_at < end_at", name="span"),
+    Index("ix_windows_claimable", "job", "status", "end_at"),
+)
+"""Work by span of time: claimed with a lease, fenced by a token, done exactly once."""
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("segment", String(400), primary_key=True),
+    Column("start_at", UTCDateTime, primary_key=True),
+    Column("end_at", UTCDateTime, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("bundle_sha", String(64), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+)
+"""Mergeable summaries of the windows done, one row per revision."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("topic", String(64), nullable=False),
+    Column("key", String(200), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("owner", String(200)),
+    Column("token", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", UTCDateTime, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("delivered_at", UTCDateTime),
+    Column("last_error", Text),
+    CheckConstraint("status IN ('pending', 'delivered', 'dead')", name="status"),
+    UniqueConstraint("topic", "key"),
+    Index("ix_outbox_due", "status", "not_before"),
+)
+"""Messages written with the state that caused them, delivered afterwards."""
+
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("job", String(64), nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("finished_at", UTCDateTime),
+    Column("summary", Text),
+    Column("error", Text),
+    CheckConstraint("status IN ('running', 'succeeded', 'failed')", name="status"),
+    Index("ix_job_runs_newest", "job", "started_at"),
+)
+"""When each job last ran, and how it went."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column(
+        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
+    Column("at", UTCDateTime, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", String(400), nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("ix_audit_of_target", "target", "id"),
+)
+"""Who did what to what; rows are only ever added."""
