@@ -9,6 +9,8 @@ from PIL import Image, ImageChops
 
 LONGEST_SIDE = 128
 """Pixels the reduced copy has at most on its longer side."""
+LARGEST_READ = 512
+"""Larger pictures are first thinned to a grid of about this many pixels a side."""
 
 
 def measure(image: Image.Image, encoded_bytes: int) -> dict[str, float]:
@@ -36,8 +38,7 @@ def measure(image: Image.Image, encoded_bytes: int) -> dict[str, float]:
         "aspect": width / height,
         "bytes": float(encoded_bytes),
     }
-    factor = -(-max(width, height) // LONGEST_SIDE)
-    small = image.reduce(factor) if factor > 1 else image
+    small = _reduced(image)
     grey = np.asarray(small.convert("L"), dtype=np.float32) / np.float32(255)
     found["brightness"] = float(grey.mean())
     found["contrast"] = float(grey.std())
@@ -45,6 +46,16 @@ def measure(image: Image.Image, encoded_bytes: int) -> dict[str, float]:
     if small.mode == "RGB":
         found["saturation"] = _saturation(small)
     return found
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    # Averaging all pixels of a large photograph takes longer than the model; a grid of them does.
+    stride = max(image.size) // LARGEST_READ
+    if stride > 1:
+        size = (max(1, image.width // stride), max(1, image.height // stride))
+        image = image.resize(size, Image.Resampling.NEAREST)
+    factor = -(-max(image.size) // LONGEST_SIDE)
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _sharpness(grey: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:

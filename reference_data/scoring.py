@@ -166,10 +166,10 @@ class Scorer:
         One result per input, in order.
         """
         outputs = self.forward(tensors)
-        finite = np.flatnonzero(outputs.finite())
+        finite = np.flatnonzero(outputs.finite()).tolist()
         results: list[Scored | NonFinite] = [NonFinite()] * len(outputs)
-        if len(finite):
-            judged = self._judge(outputs.take(finite), [event_ids[row] for row in finite])
+        if finite:
+            judged = self._judge(outputs.take(np.array(finite)), [event_ids[row] for row in finite])
             for row, result in zip(finite, judged, strict=True):
                 results[row] = result
         return results
@@ -192,7 +192,7 @@ class Scorer:
         halves = half(outputs.embedding)
         return [
             Scored(
-                prediction=manifest.vocab[top[row]],
+                prediction=manifest.vocab[int(top[row])],
                 confidence=float(probabilities[row, top[row]]),
                 probabilities=probabilities[row],
                 p_semantic=float(p_semantic[row]),

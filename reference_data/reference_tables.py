@@ -1,0 +1,122 @@
+"""The tables of a reference: one row per item, and small pictures of some of them."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from reference_data.accuracy import log_losses
+from reference_data.conformal import p_values, uniforms
+from reference_data.scores.forward import softmax
+from reference_data.scoring import combined
+
+Floats = npt.NDArray[np.float64]
+LONGEST_SIDE = 96
+"""Pixels of a thumbnail's longer side, at most."""
+_JPEG_QUALITY = 80
+_PROGRESS_STEP = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ItemColumns:
+    """Columns of ``reference.parquet``; p-values are NaN for rows that were fitted on."""
+
+    item: list[str]
+    label: list[str]
+    episode: list[str]
+    role: list[str]
+    """train, temperature, calibrate, estimate, or repeat: a later row of a calibrating episode."""
+    prediction: list[str]
+    confidence: Floats
+    loss: Floats
+    p_semantic: Floats
+    p_domain: Floats
+    p_value: Floats
+
+    @staticmethod
+    def judge(
+        *,
+        rows: Sequence[tuple[str, str, str]],
+        roles: Sequence[str],
+        predictions: Sequence[str],
+        logits: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.intp],
+        scores: Mapping[str, Floats],
+        calibration: Mapping[str, Floats],
+        judged: npt.NDArray[np.intp],
+        seed: int,
+    ) -> "ItemColumns":
+        """Fill the columns; rows are (item, label, episode), `judged` those that get p-values."""
+        items = [item for item, _, _ in rows]
+        ids = [items[row] for row in judged.tolist()]
+        p = {name: np.full(len(rows), np.nan) for name in ("semantic", "domain")}
+        for name, column in p.items():
+            if len(calibration[name]):
+                draws = uniforms(ids, name, seed)
+                column[judged] = p_values(scores[name][judged], calibration[name], draws)
+        return ItemColumns(
+            item=items,
+            label=[label for _, label, _ in rows],
+            episode=[episode for _, _, episode in rows],
+            role=list(roles),
+            prediction=list(predictions),
+            confidence=softmax(logits).max(axis=1).astype(np.float64),
+            loss=log_losses(logits, labels),
+            p_semantic=p["semantic"],
+            p_domain=p["domain"],
+            p_value=combined(p["semantic"], p["domain"]),
+        )
+
+
+def item_table(columns: ItemColumns) -> bytes:
+    """Write the items as Parquet; row i is item i of the import, NaN becomes null."""
+    table = {
+        name: getattr(columns, name)
+        for name in ("item", "label", "episode", "role", "prediction", "confidence", "loss")
+    }
+    for name in ("p_semantic", "p_domain", "p_value"):
+        table[name] = pa.array(getattr(columns, name), from_pandas=True)
+    return _parquet(pa.table(table))
+
+
+def thumbnail_table(
+    places: Sequence[int],
+    picture: Callable[[int], Image.Image] | None,
+    advance: Callable[[int], None],
+) -> bytes:
+    """Write small JPEGs of the rows at `places` as Parquet with columns row and jpeg."""
+    jpegs: list[bytes] = []
+    for done, place in enumerate(places if picture else (), start=1):
+        jpegs.append(thumbnail(picture(place)) if picture else b"")
+        if done % _PROGRESS_STEP == 0 or done == len(places):
+            advance((done - 1) % _PROGRESS_STEP + 1)
+    return _parquet(
+        pa.table(
+            {
+                "row": pa.array(list(places)[: len(jpegs)], pa.int64()),
+                "jpeg": pa.array(jpegs, pa.binary()),
+            }
+        )
+    )
+
+
+def thumbnail(image: Image.Image, longest_side: int = LONGEST_SIDE) -> bytes:
+    """Make a small JPEG of a picture; smaller pictures keep their size."""
+    small = image.copy()
+    small.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    small.convert("RGB" if small.mode not in ("L", "RGB") else small.mode).save(
+        buffer, "JPEG", quality=_JPEG_QUALITY
+    )
+    return buffer.getvalue()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
