@@ -106,3 +106,37 @@ class MonitorSettings(ProcessSettings):
     """Everything the monitor process and the commands on the store read."""
 
     monitor: MonitorOptions = MonitorOptions()
+
+
+class Address(BaseModel):
+    """Where a process listens; its other settings are its own business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        """The address for a client on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        return f"http://{host}:{self.port}"
+
+
+class GatewayAddress(Address):
+    """Where the gateway listens."""
+
+    port: int = 8000
+
+
+class MonitorAddress(Address):
+    """Where the monitor listens."""
+
+    port: int = 8001
+
+
+class Addresses(ProcessSettings):
+    """What a client on this machine needs to know."""
+
+    gateway: GatewayAddress = GatewayAddress()
+    monitor: MonitorAddress = MonitorAddress()

@@ -1,0 +1,52 @@
+"""What commands put on the screen: JSON for programs, tables for people."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False)
+"""Where results go."""
+notes = Console(highlight=False, stderr=True)
+"""Where progress and remarks go, so that results can be piped."""
+
+
+def print_json(value: object) -> None:
+    """Write a result as one JSON document."""
+    encoded = msgspec.json.encode(value, enc_hook=str)
+    sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
+    sys.stdout.flush()
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Lay out rows; columns whose name ends in ``>`` are set flush right."""
+    laid = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        right = column.endswith(">")
+        laid.add_column(column.rstrip(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        laid.add_row(*("–" if cell is None else str(cell) for cell in row))
+    return laid
+
+
+def clock(at: datetime | None) -> str:
+    """Write an instant, to the second, UTC."""
+    return "–" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def percent(share: float | None) -> str:
+    """Write a share as a percentage."""
+    return "–" if share is None else f"{share:.1%}"
+
+
+def age(seconds: float | None) -> str:
+    """Write a span of time in its handiest unit."""
+    if seconds is None:
+        return "–"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

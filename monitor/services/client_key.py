@@ -1,0 +1,24 @@
+"""Find the key a command-line client shows."""
+
+import os
+
+from monitor.errors import AccessDenied
+from monitor.store.settings import StoreSettings
+
+VARIABLE = "FIELDWATCH_KEY"
+
+
+def find_key(settings: StoreSettings) -> str:
+    """Read the key from ``FIELDWATCH_KEY``, else from the installation's ``admin.key``.
+
+    Raises
+    ------
+    AccessDenied
+        If there is neither.
+    """
+    key = os.environ.get(VARIABLE, "").strip()
+    if not key and settings.key_file.is_file():
+        key = settings.key_file.read_text().strip()
+    if not key:
+        raise AccessDenied("service", None)
+    return key

@@ -1,0 +1,50 @@
+"""Arm and release kill latches: while one is armed, humans act."""
+
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from monitor.rollouts.kill import EVERYTHING, KillLatch, KillScope
+from monitor.store.audit import Audit
+from monitor.store.engine import reading
+from monitor.store.kill_latches import KillLatches
+
+
+def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetime) -> bool:
+    """Arm the latch of a model, or of the installation.
+
+    Returns
+    -------
+    Whether it was not armed before.
+    """
+    scope, key = _scope(model)
+    with engine.begin() as conn:
+        armed = KillLatches(conn).arm(scope, key, actor, reason, now)
+        Audit(conn).add(actor, "kill.arm", f"{scope}:{key}", {"reason": reason}, now)
+    return armed
+
+
+def release(engine: Engine, model: str | None, actor: str, reason: str, now: datetime) -> bool:
+    """Release the latch of a model, or of the installation.
+
+    Returns
+    -------
+    Whether it was armed.
+    """
+    scope, key = _scope(model)
+    with engine.begin() as conn:
+        released = KillLatches(conn).release(scope, key)
+        Audit(conn).add(actor, "kill.release", f"{scope}:{key}", {"reason": reason}, now)
+    return released
+
+
+def armed(engine: Engine) -> list[KillLatch]:
+    """List the armed latches, oldest first."""
+    with reading(engine) as conn:
+        return KillLatches(conn).armed()
+
+
+def _scope(model: str | None) -> tuple[KillScope, str]:
+    if model is None:
+        return KillScope.INSTALLATION, EVERYTHING
+    return KillScope.MODEL, model

@@ -1,0 +1,101 @@
+"""Open the references of registered bundles, each verified once per process."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pyarrow import BufferReader, parquet
+
+from monitor.services.streams import Baseline
+from monitor.store.bundles import RegisteredBundle
+from reference_data.bundle import Bundle, Manifest, load
+
+NEAREST = 3
+"""Training items shown beside an input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reference:
+    """What a bundle remembers of training: calibration and embeddings."""
+
+    manifest: Manifest
+    digest: str
+    baseline: Baseline
+    embeddings: npt.NDArray[np.float32]
+    """Unit-length embeddings of reference items, [item, dimension]."""
+    items: tuple[str, ...]
+    """Paths of these items, as imported."""
+    labels: tuple[str, ...]
+
+    def nearest(self, embedding: bytes, count: int = NEAREST) -> tuple[int, ...]:
+        """Find the reference items most like an input, by exact search.
+
+        Parameters
+        ----------
+        embedding
+            As recorded: float16, little endian.
+        count
+            Most items to name, the nearest first.
+        """
+        query = np.frombuffer(embedding, dtype="<f2").astype(np.float32)
+        norm = float(np.linalg.norm(query))
+        if query.shape[0] != self.embeddings.shape[1] or not np.isfinite(norm) or norm == 0:
+            return ()
+        likeness = self.embeddings @ (query / norm)
+        best = np.argsort(-likeness, kind="stable")[:count]
+        return tuple(int(place) for place in best)
+
+
+class References:
+    """The references opened so far. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Reference] = {}
+        self._lock = threading.Lock()
+
+    def open(self, bundle: RegisteredBundle) -> Reference:
+        """Open a bundle's reference, verifying every file against the registered digest.
+
+        Raises
+        ------
+        BundleError
+            If the bundle is missing, damaged or too new.
+        """
+        with self._lock:
+            if bundle.sha not in self._opened:
+                loaded = load(Path(bundle.path), expected_digest=bundle.sha)
+                self._opened[bundle.sha] = read_reference(loaded)
+            return self._opened[bundle.sha]
+
+
+def read_reference(bundle: Bundle) -> Reference:
+    """Read what the monitor needs of a verified bundle."""
+    arrays = bundle.arrays("reference.npz")
+    manifest = bundle.manifest
+    calibrated = len(arrays["semantic"])
+    embeddings = arrays["embeddings"].astype(np.float32)
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    table = parquet.read_table(BufferReader(bundle.read("reference.parquet")))
+    rows = arrays["embedding_rows"].tolist()
+    return Reference(
+        manifest=manifest,
+        digest=bundle.digest,
+        baseline=Baseline(
+            bundle_sha=bundle.digest,
+            seed=manifest.seed,
+            vocab=manifest.vocab,
+            rows=calibrated,
+            unsureness=arrays["confidence"].astype(np.float64),
+            class_counts=arrays["class_counts"].astype(np.int64),
+        ),
+        embeddings=np.divide(embeddings, norms, where=norms > 0, out=np.zeros_like(embeddings)),
+        items=_pick(table["path"].to_pylist(), rows),
+        labels=_pick(table["label"].to_pylist(), rows),
+    )
+
+
+def _pick(values: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:
+    return tuple(values[row] for row in rows)

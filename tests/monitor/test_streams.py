@@ -1,0 +1,144 @@
+"""Streams: what they see, how they move, and that divisions never show."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.domain import Crossing, StreamName
+from monitor.errors import DocumentTooNew
+from monitor.services.streams import (
+    Baseline,
+    Episode,
+    Stream,
+    StreamState,
+    Terms,
+    evidence_ratio,
+    open_streams,
+    state_from_json,
+)
+
+START = datetime(2026, 5, 1, tzinfo=UTC)
+VOCAB = ("black", "grizzly", "teddy")
+ROWS = 300
+
+
+def baseline(rows: int = ROWS) -> Baseline:
+    rng = np.random.default_rng(7)
+    return Baseline(
+        bundle_sha="b" * 64,
+        seed=3,
+        vocab=VOCAB,
+        rows=rows,
+        unsureness=np.sort(rng.beta(1, 9, rows)),
+        class_counts=np.array([rows - 2 * (rows // 3), rows // 3, rows // 3]),
+    )
+
+
+def streams(log_threshold: float = 8.0, terms: str = "t") -> dict[StreamName, Stream]:
+    granted = Terms(log_threshold=log_threshold, text=terms)
+    return open_streams("bears", baseline(), dict.fromkeys(StreamName, granted), delta=0.05)
+
+
+def episodes(count: int, seed: int = 0, worst: float = 1.0) -> list[Episode]:
+    """Healthy episodes, or with p-values below `worst`."""
+    rng = np.random.default_rng(seed)
+    return [
+        Episode(
+            event_id=f"e-{seed}-{i:04d}",
+            at=START + timedelta(seconds=i),
+            prediction=VOCAB[int(rng.integers(3))],
+            confidence=float(1 - rng.beta(1, 9)),
+            p_semantic=float(rng.uniform(0, worst)),
+            p_domain=float(rng.uniform()),
+        )
+        for i in range(count)
+    ]
+
+
+def test_healthy_episodes_cross_nothing_and_strange_ones_cross_their_own_stream() -> None:
+    for name, stream in streams().items():
+        healthy, crossings = stream.play(stream.fresh(), episodes(100), [1.0] * 100)
+        assert not crossings
+        assert healthy.capital.episodes == 100
+        strange = episodes(100, seed=1, worst=0.02)
+        _, crossings = stream.play(healthy, strange, [1.0] * 100)
+        assert bool(crossings) is (name is StreamName.SEMANTIC)
+
+
+def test_a_crossing_tells_where_its_evidence_began() -> None:
+    stream = streams()[StreamName.SEMANTIC]
+    stretch = [*episodes(80), *episodes(40, seed=1, worst=0.02)]
+    _, crossings = stream.play(stream.fresh(), stretch, [1.0] * 120)
+
+    first = min(crossings)
+    found = crossings[first]
+    begun = next(i for i, e in enumerate(stretch) if e.event_id == found.onset_event_id)
+    assert 75 <= begun <= first
+    assert found.episodes_since_onset == first - begun + 1
+    assert found.log_evidence >= found.log_threshold
+    assert found.event_id == stretch[first].event_id
+    assert found.at == stretch[first].at
+
+
+def test_after_a_crossing_the_stream_restarts_and_the_rest_goes_on() -> None:
+    stream = streams()[StreamName.SEMANTIC]
+    stretch = episodes(60, seed=1, worst=0.02)
+    state, crossings = stream.play(stream.fresh(), stretch, [1.0] * 60)
+
+    assert len(crossings) >= 2
+    assert state.capital.episodes == 60 - max(crossings) - 1
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(0, 120), max_size=5))
+def test_any_division_gives_the_same_states_and_crossings(cuts: list[int]) -> None:
+    stretch = [*episodes(60), *episodes(40, seed=1, worst=0.02), *episodes(20, seed=2)]
+    for stream in streams().values():
+        whole, crossings = stream.play(stream.fresh(), stretch, [1.0] * 120)
+        state: StreamState = stream.fresh()
+        found: dict[int, Crossing] = {}
+        for start, end in itertools.pairwise([0, *sorted(cuts), 120]):
+            part = stretch[start:end]
+            state, there = stream.play(state, part, [1.0] * len(part))
+            state = state_from_json(state.to_json())
+            found.update({start + position: crossing for position, crossing in there.items()})
+        assert found.keys() == crossings.keys()
+        assert state.capital.episodes == whole.capital.episodes
+        assert state.capital.onset == whole.capital.onset
+        assert state.marks == whole.marks
+        assert [c.onset_event_id for c in found.values()] == [
+            c.onset_event_id for c in crossings.values()
+        ]
+        np.testing.assert_allclose(state.capital.log_capital, whole.capital.log_capital)
+
+
+def test_a_state_of_another_configuration_is_not_continued() -> None:
+    stream = streams()[StreamName.DOMAIN]
+    state, _ = stream.play(stream.fresh(), episodes(10), [1.0] * 10)
+
+    assert stream.resume(state.to_json()) == state
+    assert streams(terms="other")[StreamName.DOMAIN].resume(state.to_json()).capital.episodes == 0
+    stricter = streams(log_threshold=9.0)[StreamName.DOMAIN]
+    assert stricter.resume(state.to_json()).capital.episodes == 10
+
+
+def test_a_state_from_a_newer_fieldwatch_is_refused() -> None:
+    text = streams()[StreamName.DOMAIN].fresh().to_json().replace('"format": 1', '"format": 2')
+    with pytest.raises(DocumentTooNew, match="Upgrade"):
+        state_from_json(text)
+
+
+def test_a_reference_too_small_opens_no_stream() -> None:
+    granted = Terms(log_threshold=8.0, text="t")
+    assert open_streams("bears", baseline(29), {StreamName.DOMAIN: granted}, 0.05) == {}
+
+
+def test_the_evidence_ratio_is_one_at_the_threshold_and_zero_before_the_first_episode() -> None:
+    stream = streams()[StreamName.SEMANTIC]
+    assert stream.evidence_ratio(stream.fresh()) == 0.0
+    assert evidence_ratio(8.0, 8.0) == 1.0
+    assert evidence_ratio(-3.0, 8.0) == 0.0
