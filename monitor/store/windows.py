@@ -1,8 +1,8 @@
 """Windows of work: claimed with a lease, fenced by a token, with effects exactly once.
 
 A window may be computed more than once (its monitor died, or slept past its lease), but its results
-are written in the transaction that finishes it, and that one is rolled back unless the token is still
-the claimant's. ``now`` is the database's clock (`monitor.store.engine.database_now`), the only one
+are written in the transaction that finishes it, and that one is rolled back unless the token is
+still the claimant's. ``now`` is the database's clock (`monitor.store.engine.database_now`), the only one
 all monitors share.
 """
 
@@ -109,9 +109,10 @@ class Windows:
 
     def newest_end(self, job: str, scope: str) -> datetime | None:
         """Read where the windows of a scope end, to create the next without a hole."""
-        return self._conn.scalar(
+        newest: datetime | None = self._conn.scalar(
             select(func.max(windows.c.end_at)).where(windows.c.job == job, windows.c.scope == scope)
         )
+        return newest
 
     def claim(self, job: str, owner: str, lease: timedelta, now: datetime) -> Claim | None:
         """Take the oldest window that nobody works on.
