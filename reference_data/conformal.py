@@ -81,6 +81,20 @@ def p_values(scores: npt.ArrayLike, calibration: Floats, draws: npt.ArrayLike) -
     return p
 
 
+def combined(p_semantic: Floats, p_domain: Floats) -> Floats:
+    """Combine both p-values into one that is valid under any dependence (Bonferroni)."""
+    p_value: Floats = np.minimum(1.0, 2 * np.minimum(p_semantic, p_domain))
+    return p_value
+
+
+def unsureness(confidence: npt.ArrayLike) -> Floats:
+    """Turn confidences into scores whose large values are unusual: 1 - confidence, in float64.
+
+    Calibration rows and recorded events both pass through here, so that equal confidences tie.
+    """
+    return np.asarray(1.0 - np.asarray(confidence, dtype=np.float64))
+
+
 def ranks(p: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:
     """Recover the tie-broken number of calibration rows more unusual, from p-values.
 

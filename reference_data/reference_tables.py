@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from reference_data.accuracy import log_losses
-from reference_data.conformal import p_values, uniforms
+from reference_data.conformal import combined, p_values, uniforms
 from reference_data.scores.forward import softmax
-from reference_data.scoring import combined
 
 Floats = npt.NDArray[np.float64]
 LONGEST_SIDE = 96
@@ -26,7 +25,8 @@ _PROGRESS_STEP = 16
 class ItemColumns:
     """Columns of ``reference.parquet``; p-values are NaN for rows that were fitted on."""
 
-    item: list[str]
+    path: list[str]
+    """Of the item, as imported."""
     label: list[str]
     episode: list[str]
     role: list[str]
@@ -60,7 +60,7 @@ class ItemColumns:
                 draws = uniforms(ids, name, seed)
                 column[judged] = p_values(scores[name][judged], calibration[name], draws)
         return ItemColumns(
-            item=items,
+            path=items,
             label=[label for _, label, _ in rows],
             episode=[episode for _, _, episode in rows],
             role=list(roles),
@@ -77,7 +77,7 @@ def item_table(columns: ItemColumns) -> bytes:
     """Write the items as Parquet; row i is item i of the import, NaN becomes null."""
     table = {
         name: getattr(columns, name)
-        for name in ("item", "label", "episode", "role", "prediction", "confidence", "loss")
+        for name in ("path", "label", "episode", "role", "prediction", "confidence", "loss")
     }
     for name in ("p_semantic", "p_domain", "p_value"):
         table[name] = pa.array(getattr(columns, name), from_pandas=True)

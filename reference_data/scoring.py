@@ -14,16 +14,15 @@ import numpy.typing as npt
 import onnxruntime
 
 from reference_data.bundle import Bundle
-from reference_data.conformal import p_values, uniforms
+from reference_data.conformal import combined, p_values, uniforms
 from reference_data.preprocess import DecodeLimits, decode, prepare
 from reference_data.properties import measure
 from reference_data.scores.domain import DomainScore
-from reference_data.scores.forward import Forward, softmax
+from reference_data.scores.forward import Forward, half, softmax
 from reference_data.scores.semantic import SemanticScore
 
 OUTPUTS = ("logits", "embedding", "mid")
 """Names of the outputs a bundle's model has, in this order."""
-LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -203,19 +202,6 @@ class Scorer:
             )
             for row in range(len(outputs))
         ]
-
-
-def combined(
-    p_semantic: npt.NDArray[np.float64], p_domain: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Combine both p-values into one that is valid under any dependence (Bonferroni)."""
-    p_value: npt.NDArray[np.float64] = np.minimum(1.0, 2 * np.minimum(p_semantic, p_domain))
-    return p_value
-
-
-def half(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
-    """Round embeddings to the precision they are stored in; beyond its range, to its ends."""
-    return np.clip(embedding, -LARGEST_HALF, LARGEST_HALF).astype(np.float16)
 
 
 def under(

@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 
+LARGEST_HALF = float(np.finfo(np.float16).max)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forward:
     """The outputs of one forward pass over m inputs, float32."""
@@ -51,3 +54,8 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: npt.NDArray[np.float32] = raised / raised.sum(axis=1, keepdims=True)
     return shares
+
+
+def half(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Round embeddings to the precision they are stored in; beyond its range, to its ends."""
+    return np.clip(embedding, -LARGEST_HALF, LARGEST_HALF).astype(np.float16)
