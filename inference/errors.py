@@ -41,6 +41,7 @@ class Cause(StrEnum):
     BAD_VALUE = "bad_value"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     TOO_SLOW = "too_slow"
+    DISCONNECTED = "disconnected"
     NOT_READY = "not_ready"
     SCORING_FAILED = "scoring_failed"
     INTERNAL = "internal"
