@@ -68,9 +68,9 @@ def connect(settings: StoreSettings) -> Engine:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Open a consistent view that only reads, and never waits for a writer."""
-    options = {"fieldwatch_reading": True}
+    options: dict[str, object] = {"fieldwatch_reading": True}
     if engine.dialect.name == "postgresql":
-        options["postgresql_readonly"] = True
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with engine.connect() as connection, connection.execution_options(**options).begin():
         yield connection
 

@@ -9,16 +9,18 @@ A process that forks must open its `EventLog` after the fork: its threads do not
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from monitor.errors import BatchInvalid, EventsUnreachable, TimeNotAware
+from monitor.errors import BatchInvalid, EventsUnreachable
+from monitor.store import predicates
 from monitor.store.event import ARROW_SCHEMA
 
 MAX_COMMIT_RETRIES = 200
@@ -28,11 +30,11 @@ PARTITIONS = ["model", "date"]
 
 _KEYS = ["writer", "seq", "at"]
 
-_STATISTICS = "event_id,writer,seq,at,version,case_id,unit,episode_id,status,flagged,epoch,actor"
-"""Columns by which files are skipped; the rest would only swell the log."""
-
 _CONFIGURATION: dict[str, str | None] = {
-    "delta.dataSkippingStatsColumns": _STATISTICS,
+    # By these, files are skipped; statistics of the other columns would only swell the log.
+    "delta.dataSkippingStatsColumns": (
+        "event_id,writer,seq,at,version,case_id,unit,episode_id,status,flagged,epoch,actor"
+    ),
     "delta.checkpointInterval": "50",
 }
 
@@ -80,12 +82,12 @@ class EventLog:
             The table did not take the batch, or did not say so; send it again.
         """
         _check(events, writer, last_seq)
-        with self._lock, _Translated(self._url):
-            table = self._made()
+        with self._opened(make=True) as table:
+            assert table is not None
             durable = table.transaction_version(writer) or 0
             if last_seq <= durable:
                 return False
-            fresh = events.filter(pc.greater(events["seq"], durable)) if durable else events
+            fresh = events.filter(pc.greater(events["seq"], durable))
             properties = CommitProperties(
                 max_commit_retries=MAX_COMMIT_RETRIES,
                 app_transactions=[Transaction(writer, last_seq)],
@@ -100,8 +102,7 @@ class EventLog:
 
     def durable_seq(self, writer: str) -> int:
         """Read the last `seq` of a writer that the table accounts for; 0 when there is none."""
-        with self._lock, _Translated(self._url):
-            table = self._fresh()
+        with self._opened() as table:
             return 0 if table is None else table.transaction_version(writer) or 0
 
     def after(
@@ -128,24 +129,18 @@ class EventLog:
         limit
             At most this many rows; what is left comes next time.
         """
-        beyond = f"model = {_text(model)} AND ({_beyond(cursors)})"
+        where = f"{predicates.of_model(model)} AND {predicates.beyond(cursors)}"
         if limit is not None:
             # A backlog may be long and its rows wide: choose by the narrow columns, then read.
-            first = _in_order(self._query(_KEYS, beyond)).slice(0, limit)
+            first = in_order(self._query(_KEYS, where)).slice(0, limit)
             reached = first.group_by("writer").aggregate([("seq", "max")]).to_pylist()
-            upto = [
-                f"(writer = {_text(row['writer'])} AND seq <= {row['seq_max']})" for row in reached
-            ]
-            beyond = f"{beyond} AND ({' OR '.join(upto) or 'false'})"
-        found = _in_order(self._query(list(dict.fromkeys([*columns, *_KEYS])), beyond))
+            upto = predicates.up_to({row["writer"]: row["seq_max"] for row in reached})
+            where = f"{where} AND {upto}"
+        found = in_order(self._query(list(dict.fromkeys([*columns, *_KEYS])), where))
         return found.select(list(columns))
 
     def between(
-        self,
-        model: str | None,
-        start: datetime,
-        end: datetime,
-        columns: Sequence[str],
+        self, model: str | None, start: datetime, end: datetime, columns: Sequence[str]
     ) -> pa.Table:
         """Read the events of [start, end), in the order of (time, writer, seq).
 
@@ -158,26 +153,12 @@ class EventLog:
         columns
             Columns to read.
         """
-        where = (
-            f"date >= {_date(start)} AND date <= {_date(end)} "
-            f"AND at >= {_instant(start)} AND at < {_instant(end)}"
-        )
-        if model is not None:
-            where = f"model = {_text(model)} AND {where}"
+        where = f"{predicates.of_model(model)} AND {predicates.between(start, end)}"
         return self._query(columns, where, "ORDER BY at, writer, seq")
 
     def by_ids(self, ids: Iterable[str], columns: Sequence[str]) -> pa.Table:
         """Read events by id, in order of id; ids that are not there are left out."""
-        wanted = sorted(set(ids))
-        if not wanted:
-            return _empty(columns)
-        listed = ", ".join(_text(event_id) for event_id in wanted)
-        # The range lets files be skipped by their least and greatest id, a list does not.
-        where = (
-            f"event_id >= {_text(wanted[0])} AND event_id <= {_text(wanted[-1])} "
-            f"AND event_id IN ({listed})"
-        )
-        return self._query(columns, where, "ORDER BY event_id")
+        return self._query(columns, predicates.with_ids(sorted(set(ids))), "ORDER BY event_id")
 
     def recent(
         self,
@@ -200,19 +181,17 @@ class EventLog:
         flagged_only
             Leave out what was not flagged.
         """
-        where = "true" if model is None else f"model = {_text(model)}"
-        if flagged_only:
-            where = f"{where} AND flagged"
+        where = predicates.of_model(model) + (" AND flagged" if flagged_only else "")
         return self._query(columns, where, f"ORDER BY at DESC, writer, seq DESC LIMIT {int(limit)}")
 
     def writers(self) -> list[str]:
-        """Read which writers ever appended."""
-        return sorted(self._query(["writer"], "true", "GROUP BY writer")["writer"].to_pylist())
+        """Read which writers ever appended rows."""
+        found = self._query(["writer"], "true", "GROUP BY writer")
+        return sorted(found["writer"].to_pylist())
 
     def count(self, model: str | None = None) -> int:
         """Count the events of a model, or of all, from the table's log alone."""
-        with self._lock, _Translated(self._url):
-            table = self._fresh()
+        with self._opened() as table:
             if table is None:
                 return 0
             files = pa.table(table.get_add_actions(flatten=True))
@@ -221,35 +200,45 @@ class EventLog:
         return pc.sum(files["num_records"]).as_py() or 0
 
     def _query(self, columns: Sequence[str], where: str, rest: str = "") -> pa.Table:
-        with self._lock, _Translated(self._url):
-            table = self._fresh()
+        empty = pa.schema([ARROW_SCHEMA.field(column) for column in columns]).empty_table()
+        with self._opened() as table:
             if table is None:
-                return _empty(columns)
+                return empty
             builder = QueryBuilder().register("events", table)
-            listed = ", ".join(f'"{column}"' for column in columns)
+        # What was registered stays as it was, so others need not wait while the rows are read.
+        listed = ", ".join(f'"{column}"' for column in columns)
+        with _translated(self._url):
             stream = builder.execute(f"SELECT {listed} FROM events WHERE {where} {rest}")
             found = pa.RecordBatchReader.from_stream(stream).read_all()
         # The engine hands out views and dictionaries; callers get the declared types.
-        return found.cast(_empty(columns).schema)
+        return found.cast(empty.schema)
 
-    def _fresh(self) -> DeltaTable | None:
-        """Open the table as it is now; ``None`` when nobody has made it."""
-        if self._table is None:
+    @contextmanager
+    def _opened(self, *, make: bool = False) -> Iterator[DeltaTable | None]:
+        """Hold the table as it is now; ``None`` when nobody has made it."""
+        with self._lock, _translated(self._url):
             try:
-                self._table = DeltaTable(self._url, storage_options=self._options)
-            except TableNotFoundError:
-                return None
-        else:
-            self._table.update_incremental()
-        return self._table
+                if self._table is not None:
+                    self._table.update_incremental()
+                else:
+                    self._table = self._open()
+                    if self._table is None and make:
+                        self._table = self._make()
+                yield self._table
+            except BaseException:
+                # Whatever went wrong, the next caller looks at the place afresh.
+                self._table = None
+                raise
 
-    def _made(self) -> DeltaTable:
-        """Open the table as it is now, making it if nobody has."""
-        table = self._fresh()
-        if table is not None:
-            return table
+    def _open(self) -> DeltaTable | None:
         try:
-            DeltaTable.create(
+            return DeltaTable(self._url, storage_options=self._options)
+        except TableNotFoundError:
+            return None
+
+    def _make(self) -> DeltaTable:
+        try:
+            return DeltaTable.create(
                 self._url,
                 ARROW_SCHEMA,
                 mode="ignore",
@@ -258,80 +247,53 @@ class EventLog:
                 configuration=_CONFIGURATION,
                 storage_options=self._options,
             )
-        except (CommitFailedError, DeltaError):
-            # Somebody made it at the same moment; if not, opening it says what is wrong.
-            pass
-        self._table = DeltaTable(self._url, storage_options=self._options)
-        return self._table
+        except DeltaError:
+            # Somebody may have made it at this moment; if not, the first error tells more.
+            table = self._open()
+            if table is None:
+                raise
+            return table
 
 
-class _Translated:
-    """Raises ours in place of the library's errors."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        if error is None:
-            return
-        # A panic of the library derives from BaseException and would pass every `except Exception`.
-        panicked = kind is not None and kind.__name__ == "PanicException"
-        if panicked or isinstance(error, DeltaError | OSError):
-            cause = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise EventsUnreachable(self._url, cause) from error
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Raise ours in place of the library's errors."""
+    try:
+        yield
+    except BaseException as error:
+        # A panic of the library derives from BaseException and passes every `except Exception`.
+        if isinstance(error, DeltaError | OSError) or type(error).__name__ == "PanicException":
+            cause = (str(error).strip() or repr(error)).splitlines()[0]
+            raise EventsUnreachable(url, cause) from error
+        raise
 
 
-def _check(events: pa.Table, writer: str, last_seq: int) -> None:
-    if not events.num_rows:
-        return
-    seqs = events["seq"].combine_chunks()
-    if pc.any(pc.not_equal(events["writer"], writer)).as_py():
-        raise BatchInvalid(writer, "it holds rows of another writer")
-    if len(seqs) > 1 and not pc.all(pc.greater(seqs[1:], seqs[:-1])).as_py():
-        raise BatchInvalid(writer, "its rows are not in rising order of seq")
-    if seqs[0].as_py() < 1:
-        raise BatchInvalid(writer, f"it begins at seq {seqs[0]}, and the first is 1")
-    if seqs[-1].as_py() > last_seq:
-        raise BatchInvalid(writer, f"it holds seq {seqs[-1]}, above its last_seq {last_seq}")
+def in_order(rows: pa.Table) -> pa.Table:
+    """Sort by (time, writer, seq), no event earlier than those before it in its writer.
 
-
-def _in_order(rows: pa.Table) -> pa.Table:
-    """Sort by (time, writer, seq), no event earlier than those before it in its writer."""
+    Parameters
+    ----------
+    rows
+        With the columns ``writer``, ``seq`` and ``at``.
+    """
     rows = rows.sort_by([("writer", "ascending"), ("seq", "ascending")])
     at = rows["at"].cast(pa.int64()).to_numpy().copy()
     writers = rows["writer"].combine_chunks().dictionary_encode().indices.to_numpy()
-    for writer in range(int(writers.max()) + 1 if len(writers) else 0):
+    for writer in np.unique(writers):
         mine = writers == writer
         at[mine] = np.maximum.accumulate(at[mine])
     return rows.take(np.lexsort((rows["seq"].to_numpy(), writers, at)))
 
 
-def _beyond(cursors: Mapping[str, int]) -> str:
-    if not cursors:
-        return "true"
-    known = ", ".join(_text(writer) for writer in sorted(cursors))
-    parts = [f"(writer = {_text(w)} AND seq > {int(s)})" for w, s in sorted(cursors.items())]
-    return " OR ".join([*parts, f"writer NOT IN ({known})"])
-
-
-def _empty(columns: Sequence[str]) -> pa.Table:
-    return pa.schema([ARROW_SCHEMA.field(column) for column in columns]).empty_table()
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _instant(value: datetime) -> str:
-    if value.utcoffset() is None:
-        raise TimeNotAware(value)
-    return f"TIMESTAMP '{value.astimezone(UTC).isoformat()}'"
-
-
-def _date(value: datetime) -> str:
-    return f"DATE '{value.astimezone(UTC).date().isoformat()}'"
+def _check(events: pa.Table, writer: str, last_seq: int) -> None:
+    if not events.num_rows:
+        return
+    seqs = events["seq"].to_numpy()
+    if pc.any(pc.not_equal(events["writer"], writer)).as_py():
+        raise BatchInvalid(writer, "it holds rows of another writer")
+    if (np.diff(seqs) <= 0).any():
+        raise BatchInvalid(writer, "its rows are not in rising order of seq")
+    if seqs[0] < 1:
+        raise BatchInvalid(writer, f"it begins at seq {seqs[0]}, and the first is 1")
+    if seqs[-1] > last_seq:
+        raise BatchInvalid(writer, f"it holds seq {seqs[-1]}, above its last_seq {last_seq}")

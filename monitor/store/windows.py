@@ -2,8 +2,8 @@
 
 A window may be computed more than once (its monitor died, or slept past its lease), but its results
 are written in the transaction that finishes it, and that one is rolled back unless the token is
-still the claimant's. ``now`` is the database's clock (`monitor.store.engine.database_now`), the only one
-all monitors share.
+still the claimant's. ``now`` is the database's clock (`monitor.store.engine.database_now`), the
+only one all monitors share.
 """
 
 from dataclasses import dataclass, replace

