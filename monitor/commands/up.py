@@ -6,10 +6,11 @@ from pathlib import Path
 from types import FrameType
 
 from monitor.commands.screen import console, print_json
-from monitor.services.first_start import prepare
 from monitor.services.processes import Family, programs
 from monitor.settings import Addresses, MonitorSettings
+from monitor.store.bootstrap import ensure_admin_key
 from monitor.store.engine import connect
+from monitor.store.migration import migrate
 from monitor.store.settings import load_settings
 
 
@@ -19,7 +20,8 @@ def run(*, as_json: bool, config: Path | None) -> int:
     addresses = load_settings(Addresses, config)
     store = settings.store
     engine = connect(store)
-    new_key = prepare(engine, store, datetime.now(UTC))
+    migrate(engine)
+    new_key = ensure_admin_key(engine, store.home, datetime.now(UTC))
     engine.dispose()
 
     stopped: list[int] = []
@@ -37,7 +39,7 @@ def run(*, as_json: bool, config: Path | None) -> int:
             print_json({"urls": urls, "pids": family.pids, "home": store.home})
         else:
             if new_key:
-                console.print(f"Made the admin key: {store.key_file}")
+                console.print(f"Made the admin key: {new_key}")
             console.print(f"gateway  {urls['gateway']}  predict at /predict, manual at /docs")
             console.print(f"monitor  {urls['monitor']}  alarms at /v1/alarms, manual at /docs")
             console.print(f"logs     {store.home / 'logs'}")

@@ -27,7 +27,7 @@ def create(engine: Engine, person: str, role: Role, actor: str, now: datetime) -
     """Make a key and return it; nobody can read it again."""
     with engine.begin() as conn:
         token = Keys(conn).create(person, role, now, by=actor)
-        Audit(conn).add(actor, "key.create", person, {"role": role.value}, now)
+        Audit(conn).add(actor, "key.created", f"person/{person}", {"role": role.value}, now)
     return token
 
 
@@ -43,7 +43,7 @@ def revoke(engine: Engine, key_id: str, actor: str, now: datetime) -> None:
     """
     with engine.begin() as conn:
         Keys(conn).revoke(key_id, now, by=actor)
-        Audit(conn).add(actor, "key.revoke", key_id, {}, now)
+        Audit(conn).add(actor, "key.revoked", f"key/{key_id}", {}, now)
 
 
 def listed(engine: Engine) -> list[KeyListing]:

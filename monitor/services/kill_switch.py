@@ -20,7 +20,7 @@ def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetim
     scope, key = _scope(model)
     with engine.begin() as conn:
         armed = KillLatches(conn).arm(scope, key, actor, reason, now)
-        Audit(conn).add(actor, "kill.arm", f"{scope}:{key}", {"reason": reason}, now)
+        Audit(conn).add(actor, "kill.armed", f"{scope}/{key}", {"reason": reason}, now)
     return armed
 
 
@@ -34,7 +34,7 @@ def release(engine: Engine, model: str | None, actor: str, reason: str, now: dat
     scope, key = _scope(model)
     with engine.begin() as conn:
         released = KillLatches(conn).release(scope, key)
-        Audit(conn).add(actor, "kill.release", f"{scope}:{key}", {"reason": reason}, now)
+        Audit(conn).add(actor, "kill.released", f"{scope}/{key}", {"reason": reason}, now)
     return released
 
 

@@ -57,7 +57,7 @@ class Baseline:
     rows: int
     """Number of calibration rows, one per episode."""
     unsureness: npt.NDArray[np.float64]
-    """1 - confidence of each calibration row, ascending."""
+    """Confidence of each calibration row with its sign changed, ascending."""
     class_counts: npt.NDArray[np.int64]
     """How many calibration rows were predicted as each class."""
 
@@ -89,6 +89,8 @@ class StreamState:
     capital: CapitalState
     marks: Mapping[int, Mark] = field(default_factory=dict)
     """The event of every onset in `capital`, by episode since the restart."""
+    granted_until: datetime | None = None
+    """Until when time has been granted to it; ``None`` before the first grant."""
 
     def to_json(self) -> str:
         """Write the state as JSON, the same bits back by `state_from_json`."""
@@ -98,6 +100,7 @@ class StreamState:
             "configuration": self.configuration,
             "capital": self.capital.to_json(),
             "marks": marks,
+            "granted_until": None if self.granted_until is None else self.granted_until.isoformat(),
         }
         return json.dumps(saved, sort_keys=True)
 
@@ -113,6 +116,7 @@ def state_from_json(text: str) -> StreamState:
     saved = json.loads(text)
     if saved["format"] > STATE_FORMAT:
         raise DocumentTooNew("a detector's state", saved["format"], STATE_FORMAT)
+    granted = saved["granted_until"]
     return StreamState(
         configuration=saved["configuration"],
         capital=CapitalState.from_json(saved["capital"]),
@@ -120,6 +124,7 @@ def state_from_json(text: str) -> StreamState:
             int(i): Mark(event_id=event_id, at=datetime.fromisoformat(at))
             for i, (event_id, at) in saved["marks"].items()
         },
+        granted_until=None if granted is None else datetime.fromisoformat(granted),
     )
 
 
@@ -193,7 +198,7 @@ class Stream:
                 break
             position = start + advance.crossed_at
             crossings[position] = self._crossing(state, advance.log_evidence, episodes[position])
-            state = self.fresh()
+            state = replace(self.fresh(), granted_until=state.granted_until)
             start = position + 1
         return state, crossings
 
@@ -301,7 +306,7 @@ def _observer(name: StreamName, baseline: Baseline) -> Callable[[Sequence[Episod
 def unsure_p(baseline: Baseline, episodes: Sequence[Episode]) -> npt.NDArray[np.float64]:
     """Turn confidences into p-values: small is less sure than healthy inputs are."""
     return p_values(
-        [1.0 - episode.confidence for episode in episodes],
+        [-episode.confidence for episode in episodes],
         baseline.unsureness,
         uniforms([episode.event_id for episode in episodes], "confidence", baseline.seed),
     )

@@ -113,6 +113,15 @@ cursors = Table(
 )
 """How far the detectors of a model have read in each writer."""
 
+intakes = Table(
+    "intakes",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("status", String(16), primary_key=True),
+    Column("events", BigInteger, nullable=False),
+)
+"""How many events of each status lie behind a model's cursors."""
+
 streams = Table(
     "streams",
     metadata,

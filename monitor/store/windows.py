@@ -107,6 +107,32 @@ class Windows:
         )
         return created.rowcount == 1
 
+    def revise(self, job: str, scope: str, at: datetime, now: datetime) -> Window | None:
+        """Ask for the window that covers an instant to be done again, if it was done.
+
+        A window that is still to be done will see the late data anyway.
+
+        Returns
+        -------
+            The window of the new revision; ``None`` when none was needed.
+        """
+        newest = self._conn.execute(
+            select(windows)
+            .where(
+                windows.c.job == job,
+                windows.c.scope == scope,
+                windows.c.start_at <= at,
+                windows.c.end_at > at,
+            )
+            .order_by(windows.c.revision.desc())
+            .limit(1)
+        ).one_or_none()
+        if newest is None or newest.status != WindowStatus.DONE.value:
+            return None
+        window = Window(start=newest.start_at, end=newest.end_at)
+        self.create(job, scope, window, now, revision=newest.revision + 1)
+        return window
+
     def newest_end(self, job: str, scope: str) -> datetime | None:
         """Read where the windows of a scope end, to create the next without a hole."""
         newest: datetime | None = self._conn.scalar(

@@ -33,7 +33,7 @@ def baseline(rows: int = ROWS) -> Baseline:
         seed=3,
         vocab=VOCAB,
         rows=rows,
-        unsureness=np.sort(rng.beta(1, 9, rows)),
+        unsureness=np.sort(rng.beta(1, 9, rows)) - 1.0,
         class_counts=np.array([rows - 2 * (rows // 3), rows // 3, rows // 3]),
     )
 

@@ -95,6 +95,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_gateways")),
     )
     op.create_table(
+        "intakes",
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("events", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "status", name=op.f("pk_intakes")),
+    )
+    op.create_table(
         "job_runs",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("job", sa.String(length=64), nullable=False),

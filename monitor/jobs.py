@@ -1,0 +1,142 @@
+"""The schedule: what runs, how often. The only module that knows the scheduler.
+
+APScheduler ticks and no more: its store is memory, its clock UTC, a late tick still runs and
+missed ones become one. What has to happen exactly once is in rows of the state store.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor.errors import FieldwatchError
+from monitor.metrics import JobMetrics
+from monitor.notify import open_targets
+from monitor.services.assess import assess
+from monitor.services.context import Context
+from monitor.services.deliver import deliver
+from monitor.services.ingest import ingest
+from monitor.store.job_runs import JobRuns
+
+KEEP_RUNS = timedelta(days=7)
+"""How long the outcome of a run is remembered."""
+
+_log = logging.getLogger("fieldwatch.jobs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One line of the schedule."""
+
+    name: str
+    every_s: float
+    work: Callable[[], object]
+    """Calls one service and returns its summary."""
+
+
+def schedule(context: Context) -> tuple[Job, ...]:
+    """Write the schedule down.
+
+    Raises
+    ------
+    ValueError
+        If a notification URL is not one Apprise understands.
+    """
+    options = context.settings.monitor
+    targets = open_targets(options.notify_urls)
+    return (
+        Job(
+            name="ingest",
+            every_s=options.ingest_every_s,
+            work=lambda: ingest(context, context.clock()),
+        ),
+        Job(name="assess", every_s=options.windows_every_s, work=lambda: assess(context)),
+        Job(
+            name="deliver",
+            every_s=options.deliver_every_s,
+            work=lambda: deliver(context, targets),
+        ),
+        Job(name="forget_runs", every_s=3_600.0, work=lambda: forget_runs(context)),
+    )
+
+
+def forget_runs(context: Context) -> int:
+    """Drop the outcomes of runs long past; return how many."""
+    with context.engine.begin() as conn:
+        return JobRuns(conn).forget(context.clock() - KEEP_RUNS)
+
+
+def run_once(job: Job, context: Context, metrics: JobMetrics) -> bool:
+    """Run a job and record how it went; its exception goes no further.
+
+    Returns
+    -------
+    Whether it succeeded.
+    """
+    started = context.clock()
+    fault: Exception | None = None
+    summary: object = None
+    try:
+        summary = job.work()
+    except Exception as error:  # noqa: BLE001 - a job's fault must not end the process
+        fault = error
+        # A fault we can explain is one line; one we cannot needs its traceback.
+        explained = isinstance(error, FieldwatchError)
+        _log.error("job %s failed: %s", job.name, error, exc_info=None if explained else error)
+    ended = context.clock()
+    metrics.ran(job.name, (ended - started).total_seconds(), fault is not None, ended)
+    try:
+        _record(job, context, started, ended, summary, fault)
+    except FieldwatchError as error:
+        # The store is away, which the job itself has most likely just said.
+        _log.error("the outcome of job %s could not be recorded: %s", job.name, error)
+    return fault is None
+
+
+def _record(
+    job: Job,
+    context: Context,
+    started: datetime,
+    ended: datetime,
+    summary: object,
+    fault: Exception | None,
+) -> None:
+    with context.engine.begin() as conn:
+        runs = JobRuns(conn)
+        run_id = runs.start(job.name, context.owner, started)
+        if fault is None:
+            runs.succeed(run_id, msgspec.json.encode(summary, enc_hook=str).decode(), ended)
+        else:
+            runs.fail(run_id, f"{type(fault).__name__}: {fault}", ended)
+
+
+class Ticker:
+    """Runs the schedule in background threads, each job by itself and never twice at once."""
+
+    def __init__(self, context: Context, metrics: JobMetrics) -> None:
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+        )
+        for job in schedule(context):
+            metrics.expect(job.name)
+            self._scheduler.add_job(
+                run_once,
+                "interval",
+                seconds=job.every_s,
+                args=(job, context, metrics),
+                id=job.name,
+                next_run_time=datetime.now(UTC),
+            )
+
+    def start(self) -> None:
+        """Begin ticking, with every job at once."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Stop ticking and wait for the runs under way."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
