@@ -80,6 +80,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     learner_file: str
     confined: bool = True
     """Whether the Learner's pickle was opened without network and within limits."""
+    architecture: str = ""
+    """The model's classes, for people."""
     vocab: tuple[str, ...]
     preprocessing: Preprocessing
     mid_layer: str
