@@ -119,7 +119,7 @@ class Metrics:
             ["version", "component"],
             registry=registry,
         )
-        build.labels(_version(), "gateway").set(1)
+        build.labels(package_version(), "gateway").set(1)
         for status in ("401", "403"):  # a series that must exist to be alerted on
             self._unauthorized.labels(status)
 
@@ -231,7 +231,8 @@ class _Watched(Collector):
         yield ready
 
 
-def _version() -> str:
+def package_version() -> str:
+    """Return the version of this installation."""
     try:
         return version("fieldwatch")
     except PackageNotFoundError:  # run from a source tree that was never installed

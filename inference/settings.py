@@ -29,7 +29,7 @@ class LimitOptions(BaseModel):
     """Size of one encoded image."""
     max_pixels: int = Field(default=40_000_000, ge=1)
     """Width times height of one image, by its header."""
-    max_infer_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    max_infer_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     """Size of the JSON body of one `infer` request."""
     max_infer_items: int = Field(default=64, ge=1)
     """Inputs in one `infer` request."""

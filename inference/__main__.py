@@ -1,0 +1,48 @@
+"""The gateway process: ``python -m inference [--config FILE]``."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from inference.app import create_app
+from inference.settings import GatewaySettings
+from monitor.errors import FieldwatchError
+from monitor.store.settings import load_settings
+
+
+def main() -> int:
+    """Serve until a signal; open requests and the spool get a bounded time to finish."""
+    parser = argparse.ArgumentParser(prog="python -m inference", description=__doc__)
+    parser.add_argument("--config", type=Path, help="settings file; else ./fieldwatch.toml")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = load_settings(GatewaySettings, arguments.config)
+    except FieldwatchError as error:
+        print(f"fieldwatch gateway: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    options = settings.gateway
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=options.host,
+            port=options.port,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(options.shutdown_s)),
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

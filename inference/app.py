@@ -1,0 +1,199 @@
+"""The composition root: builds a gateway from its settings, opens and closes everything."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+
+from inference.access import Access
+from inference.answers import not_found
+from inference.api import router
+from inference.body import BodyBudget
+from inference.context import Context
+from inference.engine import Engine, ForwardPath
+from inference.episodes import Episodes
+from inference.metrics import Metrics, package_version
+from inference.models import Models
+from inference.openapi import document
+from inference.plan import PlanKeeper, StorePlans
+from inference.predicting import Predicting
+from inference.recorder import Counts, Recorder, RecorderOptions
+from inference.settings import GatewaySettings
+from inference.spool import Spool
+from inference.upkeep import Upkeep
+from monitor.store.engine import connect
+from monitor.store.events import EventLog
+from reference_data.bundle import Bundle
+from reference_data.preprocess import DecodeLimits
+from reference_data.scoring import Scorer
+
+log = logging.getLogger(__name__)
+
+_NOTHING = Counts(accepted=0, durable=0, sampled_out=0, lost=0, spool_events=0, spool_bytes=0)
+
+
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """Build the application. Nothing is opened before it is started."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(settings) as context:
+            app.state.context = context
+            yield
+
+    app = FastAPI(
+        title="Fieldwatch gateway",
+        summary="Predicts, tells how unusual an input is and who acts, and records every answer.",
+        version=package_version(),
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.include_router(router)
+    app.add_middleware(Access)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.openapi = partial(document, app)  # type: ignore[method-assign]
+    return app
+
+
+@contextlib.asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
+    """Open everything a gateway needs, and close it in the order that loses nothing.
+
+    Raises
+    ------
+    SpoolInUse
+        Another gateway with this id runs on this machine.
+    OSError
+        The spool cannot be written.
+    """
+    options, store = settings.gateway, settings.store
+    cores = len(os.sched_getaffinity(0))
+    metrics = Metrics(CollectorRegistry())
+    engine = connect(store)
+    keeper = PlanKeeper(StorePlans(engine), store.kill_file, every_s=options.poll_every_s)
+    decoders = ThreadPoolExecutor(options.engine.decoders or cores, thread_name_prefix="decode")
+    recorder = _recorder(settings)
+    models = Models(
+        home=store.home,
+        open_bundle=partial(_open_bundle, threads=options.engine.threads),
+        make_engine=partial(_make_engine, settings, metrics, decoders, asyncio.get_running_loop()),
+        loop=asyncio.get_running_loop(),
+    )
+    upkeep = Upkeep(
+        engine=engine,
+        keeper=keeper,
+        models=models,
+        gateway_id=options.name,
+        url=options.address,
+        every_s=options.poll_every_s,
+    )
+    metrics.watch(
+        counts=recorder.counts if recorder is not None else lambda: _NOTHING,
+        plan_age_s=keeper.age_s,
+        queue_lengths=lambda: {m: s.engine.waiting for m, s in models.served.items()},
+        ready=lambda: _readiness(keeper, models),
+    )
+    context = Context(
+        options=options,
+        keeper=keeper,
+        models=models,
+        recorder=recorder,
+        predicting=Predicting(
+            keeper=keeper,
+            models=models,
+            recorder=recorder,
+            episodes=Episodes(),
+            metrics=metrics,
+            monotonic=time.monotonic,
+        ),
+        metrics=metrics,
+        budget=BodyBudget(options.limits.max_body_bytes_waiting),
+        decoders=decoders,
+    )
+    if recorder is not None:
+        recorder.start()
+    await asyncio.to_thread(keeper.start)
+    upkeep.start()
+    try:
+        yield context
+    finally:
+        await asyncio.to_thread(upkeep.close)
+        await asyncio.to_thread(models.close)
+        if recorder is not None:
+            await asyncio.to_thread(recorder.close, options.shutdown_s)
+        keeper.close()
+        decoders.shutdown(wait=False, cancel_futures=True)
+        engine.dispose()
+
+
+def _recorder(settings: GatewaySettings) -> Recorder | None:
+    options, store = settings.gateway, settings.store
+    if not options.recording:
+        log.warning("recording is switched off: nothing that is answered will be known")
+        return None
+    spool = Spool.open(
+        store.spool / options.name,
+        name=options.name,
+        segment_bytes=min(options.spool.segment_bytes, options.spool.max_bytes // 8),
+    )
+    return Recorder(
+        spool,
+        EventLog(store.events, store.storage_options),
+        RecorderOptions(
+            max_events=options.spool.max_events,
+            max_bytes=options.spool.max_bytes,
+            sync_every_s=options.spool.sync_every_s,
+            send_every_s=options.spool.send_every_s,
+            send_every_events=options.spool.send_every_events,
+        ),
+    )
+
+
+def _open_bundle(bundle: Bundle, *, threads: int) -> Scorer:
+    return Scorer.open(bundle, threads=threads)
+
+
+def _make_engine(
+    settings: GatewaySettings,
+    metrics: Metrics,
+    decoders: ThreadPoolExecutor,
+    loop: asyncio.AbstractEventLoop,
+    model: str,
+    forward_path: ForwardPath,
+) -> Engine:
+    options = settings.gateway
+    metrics.serve(model)
+    return Engine(
+        model,
+        forward_path,
+        decoders,
+        limits=DecodeLimits(
+            max_bytes=options.limits.max_upload_bytes, max_pixels=options.limits.max_pixels
+        ),
+        max_batch=options.engine.max_batch,
+        max_waiting=options.limits.max_waiting,
+        loop=loop,
+        on_batch=partial(metrics.batch, model),
+    )
+
+
+def _readiness(keeper: PlanKeeper, models: Models) -> dict[str, bool]:
+    plan = keeper.plan
+    routes = {} if plan is None else plan.routes
+    return {model: models.is_current(snapshot) for model, snapshot in routes.items()}
+
+
+async def _answer_http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return not_found("there is nothing at this address. GET /docs lists what there is.")
+    return Response(error.detail, error.status_code, headers=error.headers)

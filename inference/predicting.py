@@ -1,0 +1,265 @@
+"""One request, from its inputs to a recorded answer.
+
+First predict, then route, then write down, then answer. A request that cannot be predicted is
+written down as well. Nothing here knows HTTP.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from uuid6 import uuid7
+
+from inference.answers import Failure
+from inference.engine import Input, Judged, Tensor
+from inference.episodes import Episodes
+from inference.errors import Cause, ModelNotReady, Refused
+from inference.metrics import Metrics
+from inference.models import Models, Served
+from inference.plan import PlanKeeper
+from inference.recorder import Outcome, Recorder
+from inference.upload import Subject, shown
+from monitor.domain import Actor, Reason, Status
+from monitor.rollouts.routing import Routing, route
+from monitor.rollouts.snapshot import Snapshot
+from monitor.store.event import UNKNOWN_MODEL, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The model that answers a request."""
+
+    snapshot: Snapshot
+    served: Served
+
+    @property
+    def version(self) -> str:
+        """The version that answers: the served one, which may be older than the routed one."""
+        return self.served.bundle.manifest.version
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When the last byte of a request came in."""
+
+    at: datetime
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """One input as it is answered."""
+
+    event_id: str
+    judged: Judged
+    actor: Actor
+    reason: Reason
+    action: str | None
+
+
+class Predicting:
+    """Answers requests with what is served now, and records every answer."""
+
+    def __init__(
+        self,
+        *,
+        keeper: PlanKeeper,
+        models: Models,
+        recorder: Recorder | None,
+        episodes: Episodes,
+        metrics: Metrics,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._keeper = keeper
+        self._models = models
+        self._recorder = recorder
+        self._episodes = episodes
+        self._metrics = metrics
+        self._monotonic = monotonic
+
+    def target(self, name: str | None) -> Target:
+        """Find the model a request names, or the only one there is.
+
+        Raises
+        ------
+        Refused
+            There is no such model, or none was named and there are several.
+        ModelNotReady
+            It is routed, and no bundle of it is served.
+        """
+        plan = self._keeper.plan
+        routes = {} if plan is None else plan.routes
+        known = ", ".join(sorted(routes)) or "none yet"
+        if name is None:
+            if len(routes) > 1:
+                raise Refused(Cause.MISSING_FIELD, f"name the model; those served are {known}")
+            name = next(iter(routes), None)
+            if name is None:
+                raise ModelNotReady("no model", self.why_no_route())
+        snapshot = routes.get(name)
+        if snapshot is None:
+            raise Refused(
+                Cause.UNKNOWN_MODEL, f"there is no model {shown(name)}; those served are {known}"
+            )
+        served = self._models.served.get(name)
+        if served is None:
+            raise ModelNotReady(name, self._models.refusals.get(name, "it is being loaded."))
+        return Target(snapshot, served)
+
+    def snapshot(self, name: str | None) -> Snapshot | None:
+        """Find the route of a model that a request named; ``None`` when there is none."""
+        plan = self._keeper.plan
+        if plan is None:
+            return None
+        if name is None and len(plan.routes) == 1:
+            return next(iter(plan.routes.values()))
+        return None if name is None else plan.routes.get(name)
+
+    def why_no_route(self) -> str:
+        """Say why no model is routed."""
+        if self._keeper.trouble is not None:
+            return self._keeper.trouble
+        return "none is routed yet. Import one with `fieldwatch import`."
+
+    async def predict(
+        self, target: Target, sources: "Sequence[bytes | Tensor]", subject: Subject, begun: Arrival
+    ) -> list[Predicted]:
+        """Predict, route and record.
+
+        Raises
+        ------
+        Overloaded
+            Too much waits already; nothing was recorded.
+        InputRejected, ScoringFailed
+            The first input that could not be predicted; of several, none was recorded.
+        """
+        inputs = [Input(str(uuid7()), source) for source in sources]
+        results = await target.served.engine.submit(inputs)
+        judged: list[Judged] = []
+        for index, result in enumerate(results):
+            if isinstance(result, Exception):
+                if len(results) > 1:
+                    result.args = (f"input {index}: {result}", *result.args[1:])
+                raise result
+            judged.append(result)
+        routing = self._route(target, subject)
+        return [
+            self._record(target, each.event_id, result, subject, routing, begun)
+            for each, result in zip(inputs, judged, strict=True)
+        ]
+
+    def record_failure(
+        self, model: str | None, subject: Subject, failure: Failure, begun: Arrival
+    ) -> str:
+        """Record a request without a prediction; return the event's id."""
+        snapshot = self.snapshot(model)
+        served = None if snapshot is None else self._models.served.get(snapshot.model)
+        event_id = str(uuid7())
+        name = UNKNOWN_MODEL if snapshot is None else snapshot.model
+        gap = 0.0 if snapshot is None else snapshot.episode_gap_s
+        event = Event(
+            event_id=event_id,
+            writer="",
+            seq=0,
+            at=begun.at,
+            model=name,
+            version=None if served is None else served.bundle.manifest.version,
+            bundle_sha=None if served is None else served.bundle.digest,
+            case_id=subject.case_id,
+            unit=subject.unit,
+            episode_id=self._episodes.peek(name, subject.unit, event_id, begun.at, gap),
+            segment=subject.segment,
+            status=Status.REJECTED if failure.is_rejection else Status.ERROR,
+            cause=failure.cause.value,
+            stage=None if snapshot is None else snapshot.stage,
+            epoch=None if snapshot is None else snapshot.epoch,
+            attempt=None if snapshot is None else snapshot.attempt,
+            step=None if snapshot is None else snapshot.step,
+            actor=Actor.HUMAN,
+            reason=Reason.NOT_ANSWERED,
+            latency_ms=(self._monotonic() - begun.monotonic) * 1e3,
+        )
+        if self._recorder is not None:
+            self._recorder.put(event)
+        if failure.is_rejection:
+            self._metrics.rejection(name, failure.cause)
+        return event_id
+
+    def _route(self, target: Target, subject: Subject) -> Routing:
+        model = target.snapshot.model
+        return route(
+            snapshot=target.snapshot,
+            unit=subject.unit,
+            killed=self._keeper.killed(model, target.version, subject.unit),
+            plan_age_s=self._keeper.age_s(),
+        )
+
+    def _record(
+        self,
+        target: Target,
+        event_id: str,
+        judged: Judged,
+        subject: Subject,
+        routing: Routing,
+        begun: Arrival,
+    ) -> Predicted:
+        snapshot, scored = target.snapshot, judged.scored
+        episode = self._episodes.assign(
+            snapshot.model, subject.unit, event_id, begun.at, snapshot.episode_gap_s
+        )
+        event = Event(
+            event_id=event_id,
+            writer="",
+            seq=0,
+            at=begun.at,
+            model=snapshot.model,
+            version=target.version,
+            bundle_sha=target.served.bundle.digest,
+            case_id=subject.case_id,
+            unit=subject.unit,
+            episode_id=episode,
+            segment=subject.segment,
+            status=Status.OK,
+            prediction=scored.prediction,
+            confidence=scored.confidence,
+            probabilities=scored.probabilities.tolist(),
+            p_semantic=scored.p_semantic,
+            p_domain=scored.p_domain,
+            p_value=scored.p_value,
+            flagged=scored.flagged,
+            properties=judged.properties,
+            embedding=scored.embedding.astype(np.dtype("<f2"), copy=False).tobytes(),
+            attempt=routing.attempt,
+            stage=routing.stage,
+            step=routing.step,
+            epoch=routing.epoch,
+            arm=routing.arm,
+            bucket=routing.bucket,
+            actor=routing.actor,
+            action=routing.action,
+            reason=routing.reason,
+            latency_ms=(self._monotonic() - begun.monotonic) * 1e3,
+            input_sha256=judged.sha256,
+        )
+        outcome = Outcome.LOST if self._recorder is None else self._recorder.put(event)
+        if outcome is Outcome.LOST:
+            self._episodes.forget(snapshot.model, subject.unit, event_id)
+        # An action nobody could look up afterwards must not be taken.
+        recorded = outcome is Outcome.ACCEPTED
+        predicted = Predicted(
+            event_id,
+            judged,
+            routing.actor if recorded else Actor.HUMAN,
+            routing.reason if recorded else Reason.NOT_RECORDED,
+            routing.action if recorded else None,
+        )
+        self._metrics.prediction(
+            snapshot.model,
+            target.version,
+            scored,
+            stage=routing.stage,
+            actor=predicted.actor,
+            event_id=event_id,
+        )
+        return predicted
