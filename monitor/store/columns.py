@@ -4,10 +4,15 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, DateTime, Dialect, Table, TypeDecorator
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
 from monitor.errors import TimeNotAware
+
+
+class _TimeRefused(TimeNotAware, DontWrapMixin):
+    """`TimeNotAware`, marked so that SQLAlchemy lets it pass as it is."""
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -28,7 +33,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.utcoffset() is None:
-            raise TimeNotAware(value)
+            raise _TimeRefused(value)
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
@@ -40,5 +45,9 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 def insert(conn: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """Begin an insert that can say what to do on conflict, in the connection's dialect."""
-    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
+    """Begin an insert that can say what to do on conflict, in the connection's dialect.
+
+    The result's `rowcount` tells whether the row went in.
+    """
+    make = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    return make(table).execution_options(preserve_rowcount=True)
