@@ -112,13 +112,13 @@ def restate(learner: Learner, item: object, picture: Path) -> Preprocessing:
         )
     if not isinstance(item, Image.Image):
         _check_opening(loader.dataset.tls[0].tfms.fs, image_class, item)
-    result: list[steps.Step] = list(_image_steps(loader.after_item.fs))
+    result: list[steps.Step] = list(image_steps(loader.after_item.fs))
     for step in loader.before_batch.fs:
         if not _is_noop(step):
             raise ImportRefused(
                 f"the Learner collates with {_name(step)} (before_batch). {_WAY_OUT}"
             )
-    result += _array_steps(loader.after_batch.fs)
+    result += array_steps(loader.after_batch.fs)
     if not any(isinstance(step, _SIZING) for step in result):
         with Image.open(picture) as image:
             size = image.size
@@ -174,10 +174,7 @@ def _check_opening(pipeline: Iterable[Any], image_class: type, item: object) -> 
         function = _function(step)
         if _is_noop(step):
             continue
-        if (
-            getattr(function, "__func__", None) is PILBase.create.__func__
-            and getattr(function, "__self__", None) is image_class
-        ):
+        if _opens_as_fastai(function) and function.__self__ is image_class:
             return
         if type(step) is Transform and callable(function) and function(item) == item:
             continue
@@ -190,7 +187,14 @@ def _check_opening(pipeline: Iterable[Any], image_class: type, item: object) -> 
     )
 
 
-def _image_steps(pipeline: Iterable[Any]) -> Iterable[steps.Step]:
+def _opens_as_fastai(function: Any) -> bool:
+    # By name, not identity: an exported Learner carries a copy of fastai's own function.
+    names = (getattr(function, "__module__", None), getattr(function, "__qualname__", None))
+    return hasattr(function, "__self__") and names == (PILBase.__module__, "PILBase.create")
+
+
+def image_steps(pipeline: Iterable[Any]) -> Iterable[steps.Step]:
+    """Restate the transforms of single pictures (``after_item``), up to ``ToTensor``."""
     made_tensor = False
     for step in pipeline:
         if _is_noop(step) or _only_in_training(step):
@@ -206,7 +210,8 @@ def _image_steps(pipeline: Iterable[Any]) -> Iterable[steps.Step]:
         raise ImportRefused(f"the Learner's item transforms lack ToTensor. {_WAY_OUT}")
 
 
-def _array_steps(pipeline: Iterable[Any]) -> Iterable[steps.Step]:
+def array_steps(pipeline: Iterable[Any]) -> Iterable[steps.Step]:
+    """Restate the transforms of batches (``after_batch``)."""
     for step in pipeline:
         kind = type(step)
         # An affine transform overwrites its split_idx at every call, so it is looked at first.
