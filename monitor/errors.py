@@ -5,6 +5,7 @@
     FieldwatchError
     ├── SettingsInvalid           the configuration says something nobody can follow
     ├── DocumentTooNew            stored by a newer Fieldwatch than this one
+    ├── DocumentUnreadable        stored, and not what it should be
     ├── TimeNotAware              a time without a zone
     ├── StoreError
     │   ├── StoreUnreachable      the database does not answer
@@ -63,6 +64,16 @@ class DocumentTooNew(FieldwatchError):
         super().__init__(
             f"{what} has format {found}; this Fieldwatch reads up to {supported}. "
             "Upgrade this process to the version that wrote it."
+        )
+
+
+class DocumentUnreadable(FieldwatchError):
+    """A stored document is not what it should be."""
+
+    def __init__(self, what: str, cause: str) -> None:
+        super().__init__(
+            f"{what} cannot be read: {cause}. Something else than this Fieldwatch wrote or changed "
+            "it; upgrade this process, or restore the state store from a backup."
         )
 
 

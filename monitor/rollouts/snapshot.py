@@ -1,11 +1,12 @@
 """The plan of one model as gateways see it: immutable, typed, versioned."""
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
+from monitor import documents
 from monitor.domain import Stage
-from monitor.errors import DocumentTooNew
 
 FORMAT = 1
 
@@ -24,7 +25,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stage: Stage
     version: str
     bundle_sha: str
-    published_at: datetime
+    published_at: Annotated[datetime, msgspec.Meta(tz=True)]
     published_by: str
     max_staleness_s: float = 60.0
     """A gateway whose plan is older than this many seconds lets humans act."""
@@ -35,25 +36,24 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def to_json(self) -> str:
         """Write the snapshot as JSON."""
-        return msgspec.json.encode(self).decode()
+        return documents.write(self)
 
     @classmethod
-    def from_json(cls, document: str | bytes) -> "Snapshot":
+    def from_json(cls, document: str | bytes, model: str) -> "Snapshot":
         """Read a snapshot written by this or an older Fieldwatch.
+
+        Parameters
+        ----------
+        document
+            JSON.
+        model
+            Whose route it is, for the message when it cannot be read.
 
         Raises
         ------
         DocumentTooNew
-            A newer Fieldwatch wrote it, or it is in a stage this one does not know.
+            A newer Fieldwatch wrote it.
+        DocumentUnreadable
+            It is no snapshot, or in a stage this Fieldwatch does not know.
         """
-        head = msgspec.json.decode(document, type=_Head)
-        if head.format > FORMAT:
-            raise DocumentTooNew(f"the route of {head.model}", head.format, FORMAT)
-        return msgspec.json.decode(document, type=cls)
-
-
-class _Head(msgspec.Struct, frozen=True):
-    """The part of a snapshot that every format keeps."""
-
-    format: int
-    model: str
+        return documents.read(document, cls, f"the route of {model}", supported=FORMAT)

@@ -6,8 +6,9 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, Row, select, text, update
 
+from monitor import documents
 from monitor.domain import Alarm, AlarmKind, AlarmState, Evidence, Severity
-from monitor.errors import AlarmConflict, DocumentTooNew
+from monitor.errors import AlarmConflict
 from monitor.store.columns import insert
 from monitor.store.schema import alarms
 
@@ -20,13 +21,9 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
 
 
-class _Head(msgspec.Struct, frozen=True):
-    format: int
-
-
 def encode_evidence(evidence: Evidence) -> str:
     """Write evidence as JSON with its format."""
-    return msgspec.json.encode(_Stored(format=FORMAT, evidence=evidence)).decode()
+    return documents.write(_Stored(format=FORMAT, evidence=evidence))
 
 
 def decode_evidence(document: str, alarm_id: str) -> Evidence:
@@ -36,11 +33,11 @@ def decode_evidence(document: str, alarm_id: str) -> Evidence:
     ------
     DocumentTooNew
         A newer one wrote it.
+    DocumentUnreadable
+        It is no evidence.
     """
-    head = msgspec.json.decode(document, type=_Head)
-    if head.format > FORMAT:
-        raise DocumentTooNew(f"the evidence of alarm {alarm_id}", head.format, FORMAT)
-    return msgspec.json.decode(document, type=_Stored).evidence
+    what = f"the evidence of alarm {alarm_id}"
+    return documents.read(document, _Stored, what, supported=FORMAT).evidence
 
 
 class Alarms:

@@ -72,9 +72,11 @@ class Routes:
         ------
         DocumentTooNew
             A newer Fieldwatch published one of them.
+        DocumentUnreadable
+            One of them is no snapshot.
         """
         rows = self._conn.execute(select(routes.c.model, routes.c.snapshot))
-        return {row.model: Snapshot.from_json(row.snapshot) for row in rows}
+        return {row.model: Snapshot.from_json(row.snapshot, row.model) for row in rows}
 
     def epoch(self, model: str) -> int:
         """Read a model's epoch; 0 when it has no route."""
