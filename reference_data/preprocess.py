@@ -110,7 +110,9 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the array the model takes, for every input."""
         for step in reversed(self.steps):
-            if isinstance(step, RequireSize | Resize | CropOrPad | SampleGrid):
+            if isinstance(step, RequireSize | Resize | CropOrPad | SampleGrid) and (
+                step.height and step.width
+            ):
                 return self.channels, step.height, step.width
         raise ValueError("preprocessing has no step that settles the size of its result")
 

@@ -24,7 +24,10 @@ def sample_grid(
 ) -> Array:
     """Sample an even grid over a picture, as ``affine_coord(sz=...)`` of fastai 2.8 does.
 
-    When a bilinear grid more than halves both sides, the picture is averaged down first.
+    Before a bilinear grid, fastai averages a large picture down, by a rule of its own: half the
+    lesser of height over the grid's *width* and width over *two*. (It means to compare height
+    with height and width with width, but counts the axes of the grid of coordinates from the wrong
+    end.) The rule acts even where the size stays, on pictures more than twice as high as wide.
 
     Parameters
     ----------
@@ -78,9 +81,8 @@ def average_pool(array: Array, height: int, width: int) -> Array:
 def _average_down(array: Array, height: int, width: int, align_corners: bool) -> Array:
     rows, columns = array.shape[-2:]
     extent = max(_reach(height, align_corners), _reach(width, align_corners))
-    # fastai's own rule: shrink first when the picture is more than twice the grid on both sides.
     zoom = 1 / extent
-    shrink = min(rows / height, columns / width) / 2
+    shrink = min(rows / width, columns / 2) / 2
     if shrink <= 1 or shrink <= zoom:
         return array
     factor = 1 / shrink

@@ -132,10 +132,14 @@ class CentreCrop(
 class SampleGrid(
     msgspec.Struct, frozen=True, kw_only=True, tag="sample_grid", forbid_unknown_fields=True
 ):
-    """How fastai's batch transforms resize: an even grid over the picture, sampled."""
+    """How fastai's batch transforms resize: an even grid over the picture, sampled.
 
-    width: Pixels
-    height: Pixels
+    Without a size they sample as many points as there are pixels. That changes nothing, except in
+    pictures more than twice as high as wide, which fastai blurs (see `sample_grid`).
+    """
+
+    width: Pixels | None
+    height: Pixels | None
     mode: Literal["bilinear", "nearest"] = "bilinear"
     pad_mode: PadMode = "reflection"
     align_corners: bool = True
@@ -144,8 +148,8 @@ class SampleGrid(
         """Return `array` sampled at [channels, height, width]."""
         return sample_grid(
             array,
-            self.height,
-            self.width,
+            self.height or array.shape[-2],
+            self.width or array.shape[-1],
             mode=self.mode,
             pad_mode=self.pad_mode,
             align_corners=self.align_corners,

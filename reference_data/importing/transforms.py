@@ -119,10 +119,11 @@ def restate(learner: Learner, item: object, picture: Path) -> Preprocessing:
                 f"the Learner collates with {_name(step)} (before_batch). {_WAY_OUT}"
             )
     result += array_steps(loader.after_batch.fs)
-    if not any(isinstance(step, _SIZING) for step in result):
+    if not any(isinstance(step, _SIZING) and step.width for step in result):
         with Image.open(picture) as image:
             size = image.size
         result.insert(0, steps.RequireSize(width=size[0], height=size[1]))
+    result = _without_idle_grids(result)
     if not any(isinstance(step, steps.ToFloat) for step in result):
         raise ImportRefused(
             "the Learner's batches lack IntToFloatTensor, so its model sees bytes; only float "
@@ -131,7 +132,24 @@ def restate(learner: Learner, item: object, picture: Path) -> Preprocessing:
     return Preprocessing(mode=cast(Any, mode), steps=tuple(result))
 
 
-_SIZING = (steps.Resize, steps.CropOrPad, steps.SampleGrid)
+_SIZING = (steps.RequireSize, steps.Resize, steps.CropOrPad, steps.SampleGrid)
+
+
+def _without_idle_grids(all_steps: Sequence[steps.Step]) -> list[steps.Step]:
+    """Drop grids that fall on the pixels themselves, as most augmentations' do at validation."""
+    kept: list[steps.Step] = []
+    height, width = 0, 0
+    for step in all_steps:
+        if isinstance(step, _SIZING):
+            if step.width is None or step.height is None:
+                if isinstance(step, steps.SampleGrid) and (
+                    step.mode == "nearest" or height <= 2 * width
+                ):
+                    continue
+            else:
+                height, width = step.height, step.width
+        kept.append(step)
+    return kept
 
 
 def _image_class(learner: Learner) -> Any:
@@ -260,10 +278,7 @@ def _to_float(step: Any) -> Iterable[steps.Step]:
 
 
 def _affine(step: Any) -> Iterable[steps.Step]:
-    if step.size is None:
-        # Without a size the grid falls on the pixels themselves: within 1e-5 of doing nothing.
-        return
-    height, width = step.cp_size
+    height, width = step.cp_size or (None, None)
     yield _grid(step, width, height, step.pad_mode, bool(step.align_corners))
 
 
@@ -277,7 +292,9 @@ def _random_resized_crop_gpu(step: Any) -> Iterable[steps.Step]:
     yield _grid(step, width, height, "reflection", align_corners=True)
 
 
-def _grid(step: Any, width: int, height: int, pad_mode: str, align_corners: bool) -> steps.Step:
+def _grid(
+    step: Any, width: int | None, height: int | None, pad_mode: str, align_corners: bool
+) -> steps.Step:
     if step.mode not in ("bilinear", "nearest"):
         raise ImportRefused(
             f"the Learner's batch transform {_name(step)} samples with mode {step.mode!r}; only "
