@@ -140,14 +140,11 @@ def _without_idle_grids(all_steps: Sequence[steps.Step]) -> list[steps.Step]:
     kept: list[steps.Step] = []
     height, width = 0, 0
     for step in all_steps:
-        if isinstance(step, _SIZING):
-            if step.width is None or step.height is None:
-                if isinstance(step, steps.SampleGrid) and (
-                    step.mode == "nearest" or height <= 2 * width
-                ):
-                    continue
-            else:
-                height, width = step.height, step.width
+        if isinstance(step, steps.SampleGrid) and step.width is None:
+            if step.mode == "nearest" or height <= 2 * width:
+                continue
+        elif isinstance(step, _SIZING):
+            height, width = step.height or height, step.width or width
         kept.append(step)
     return kept
 

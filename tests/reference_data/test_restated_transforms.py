@@ -115,7 +115,7 @@ sizes = st.integers(min_value=8, max_value=150)
 
 @pytest.mark.parametrize("item", ITEM)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(width=sizes, height=sizes, seed=st.integers(0, 9))
 @example(width=149, height=31, seed=0)
 @example(width=32, height=32, seed=0)
@@ -130,7 +130,7 @@ def test_item_transforms_give_exactly_what_fastai_gives(
 
 
 @pytest.mark.parametrize("batch", BATCH)
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(width=sizes, height=sizes, seed=st.integers(0, 9))
 @example(width=150, height=150, seed=1)
 @example(width=150, height=57, seed=1)
