@@ -31,7 +31,8 @@
         ├── NothingToSend         no input there to send
         ├── GatewayUnreachable    nothing listens at the gateway's address
         ├── GatewayRefused        the gateway does not take this key
-        └── ProcessEnded          the gateway or the monitor stopped by itself
+        ├── ProcessEnded          the gateway or the monitor stopped by itself
+        └── DemoFailed            the demo could not be played to its end
 
 Each message names the thing, the cause and the way out. None knows HTTP: `monitor.web` has
 the table of statuses.
@@ -308,3 +309,7 @@ class ProcessEnded(ClientError):
             f"too. The end of {log} says why; `fieldwatch doctor` looks for the usual faults."
         )
         self.status = status
+
+
+class DemoFailed(ClientError):
+    """The demo could not be played to its end; the message says at what."""

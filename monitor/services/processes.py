@@ -118,6 +118,15 @@ class Family:
             if status is not None:
                 raise ProcessEnded(program.name, status, program.log)
 
+    def revive(self) -> list[str]:
+        """Start every child that has ended again; return their names."""
+        revived = []
+        for place, (program, child) in enumerate(self._running):
+            if child.poll() is not None:
+                self._running[place] = (program, _spawn(program, self._environment))
+                revived.append(program.name)
+        return revived
+
     def watch(self, stopping: Callable[[], bool]) -> None:
         """Wait until told to stop, or raise `ProcessEnded` when a child ends first."""
         while not stopping():
