@@ -113,8 +113,9 @@ def run_python(arguments: Sequence[str], *, what: str, quiet: bool = False) -> s
 class Installation:
     """Gateway and monitor of the demo, kept running while the context is open."""
 
-    def __init__(self, config: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Path, say: Callable[[str], None], *, model: str = MODEL) -> None:
         self.config = config
+        self.model = model
         self.settings = load_settings(MonitorSettings, config)
         self.addresses = load_settings(Addresses, config)
         self._say = say
@@ -171,7 +172,7 @@ class Installation:
         destination = Destination(
             url=self.addresses.gateway.url,
             key=find_key(self.settings.store),
-            model=MODEL,
+            model=self.model,
             concurrency=4,
             rate=rate,
         )
@@ -193,10 +194,10 @@ class Installation:
         """
         deadline = time.monotonic() + DIGEST_TIMEOUT_S
         while True:
-            rows = self._events.recent(MODEL, 1_000_000, columns=["event_id"])
+            rows = self._events.recent(self.model, 1_000_000, columns=["event_id"])
             recorded = rows["event_id"].to_pylist()
             with reading(self._engine) as conn:
-                taken_in = sum(Intakes(conn).all().get(MODEL, {}).values())
+                taken_in = sum(Intakes(conn).all().get(self.model, {}).values())
             missing = set(answered) - set(recorded)
             if not missing and taken_in >= len(recorded):
                 return sorted(recorded)
@@ -211,12 +212,12 @@ class Installation:
     def alarms(self) -> list[Alarm]:
         """Read every alarm so far, resolved ones included."""
         with reading(self._engine) as conn:
-            return Alarms(conn).all(model=MODEL)
+            return Alarms(conn).all(model=self.model)
 
     def flag_rate(self) -> float:
         """Read which share of healthy images the served bundle flags."""
         with reading(self._engine) as conn:
-            bundle = Bundles(conn).trusted(Routes(conn).current()[MODEL].bundle_sha)
+            bundle = Bundles(conn).trusted(Routes(conn).current()[self.model].bundle_sha)
         return References().open(bundle).manifest.alpha
 
     def _keep_running(self) -> None:
