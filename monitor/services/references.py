@@ -12,6 +12,7 @@ from pyarrow import BufferReader, parquet
 from monitor.services.streams import Baseline
 from monitor.store.bundles import RegisteredBundle
 from reference_data.bundle import Bundle, Manifest, load
+from reference_data.guarantee import flag_band
 
 NEAREST = 3
 """Training items shown beside an input."""
@@ -29,6 +30,8 @@ class Reference:
     items: tuple[str, ...]
     """Paths of these items, as imported."""
     labels: tuple[str, ...]
+    flag_band: tuple[float, float]
+    """Between which rates healthy inputs are flagged, with 95 % confidence."""
 
     def nearest(self, embedding: bytes, count: int = NEAREST) -> tuple[int, ...]:
         """Find the reference items most like an input, by exact search.
@@ -94,6 +97,7 @@ def read_reference(bundle: Bundle) -> Reference:
         embeddings=np.divide(embeddings, norms, where=norms > 0, out=np.zeros_like(embeddings)),
         items=_pick(table["path"].to_pylist(), rows),
         labels=_pick(table["label"].to_pylist(), rows),
+        flag_band=flag_band(calibrated, manifest.alpha),
     )
 
 

@@ -273,7 +273,7 @@ def _read(
 ) -> Answer:
     body = _body(reply)
     if reply.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        raise GatewayRefused(destination.url, str(body.get("message") or reply.text[:200]))
+        raise GatewayRefused(destination.url, str(body.get("detail") or reply.text[:200]))
     if reply.is_success:
         return Answer(
             item=item,
@@ -289,8 +289,8 @@ def _read(
     return Answer(
         item=item,
         outcome="rejected" if rejected else "failed",
-        cause=str(body.get("cause") or f"http_{reply.status_code}"),
-        message=str(body.get("message") or reply.text[:200]),
+        cause=str(body.get("error") or f"http_{reply.status_code}"),
+        message=str(body.get("detail") or reply.text[:200]),
         event_id=body.get("event_id"),
         milliseconds=milliseconds,
     )

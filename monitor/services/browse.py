@@ -1,0 +1,218 @@
+"""List recorded events, and show one beside the training items it most resembles."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from monitor.domain import Alarm, AlarmState, Status
+from monitor.errors import NotFound
+from monitor.services.context import Context
+from monitor.services.references import Reference
+from monitor.store.alarms import Alarms
+from monitor.store.bundles import Bundles
+from monitor.store.engine import reading
+from reference_data.errors import BundleError
+
+COLUMNS = (
+    "event_id",
+    "at",
+    "model",
+    "version",
+    "bundle_sha",
+    "case_id",
+    "unit",
+    "episode_id",
+    "segment",
+    "status",
+    "cause",
+    "prediction",
+    "confidence",
+    "p_semantic",
+    "p_domain",
+    "p_value",
+    "flagged",
+    "actor",
+    "reason",
+    "latency_ms",
+)
+SEARCHED = 20_000
+"""Latest events looked through when only rejected ones are wanted."""
+SHOWN = 5
+"""Training items shown beside an event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedEvent:
+    """One recorded request."""
+
+    event_id: str
+    at: datetime
+    model: str
+    version: str | None
+    bundle_sha: str | None
+    case_id: str | None
+    unit: str | None
+    episode_id: str
+    segment: dict[str, str]
+    status: Status
+    cause: str | None
+    prediction: str | None
+    confidence: float | None
+    p_semantic: float | None
+    p_domain: float | None
+    p_value: float | None
+    flagged: bool | None
+    actor: str
+    reason: str
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resemblance:
+    """A training item and how like it an event is."""
+
+    item: str
+    """Its path as imported."""
+    label: str
+    similarity: float
+    """Cosine of the angle between the embeddings, at most 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownEvent:
+    """One event in full."""
+
+    event: ListedEvent
+    probabilities: dict[str, float]
+    """By class, the likeliest first."""
+    properties: dict[str, float]
+    nearest: tuple[Resemblance, ...]
+    remark: str | None
+    """Why there are no nearest items, when there are none."""
+
+
+def recent_events(
+    context: Context,
+    *,
+    model: str | None = None,
+    flagged: bool = False,
+    rejected: bool = False,
+    limit: int = 20,
+) -> list[ListedEvent]:
+    """List the newest events, newest first.
+
+    Parameters
+    ----------
+    context
+        The process's.
+    model
+        Whose events; all models' when absent.
+    flagged, rejected
+        Only those. Rejected ones are looked for among the latest `SEARCHED`.
+    limit
+        At most this many.
+    """
+    found = context.events.recent(
+        model, SEARCHED if rejected else limit, columns=COLUMNS, flagged_only=flagged
+    )
+    listed = [_listed(row) for row in found.to_pylist()]
+    if rejected:
+        listed = [event for event in listed if event.status is not Status.OK]
+    return listed[:limit]
+
+
+def show_event(context: Context, event_id: str) -> ShownEvent:
+    """Read one event in full, with the training items nearest to it.
+
+    Raises
+    ------
+    NotFound
+        If no such event is recorded.
+    """
+    columns = [*COLUMNS, "probabilities", "properties", "embedding"]
+    rows = context.events.by_ids([event_id], columns).to_pylist()
+    if not rows:
+        raise NotFound(
+            "event",
+            event_id,
+            "`fieldwatch events` lists the latest; a fresh one takes a second to be stored.",
+        )
+    [row] = rows
+    event = _listed(row)
+    reference, remark = _reference(context, event)
+    nearest: tuple[Resemblance, ...] = ()
+    probabilities: dict[str, float] = {}
+    if reference is not None and row["embedding"] is not None:
+        nearest = _resemblances(reference, row["embedding"])
+        named = zip(reference.manifest.vocab, row["probabilities"] or (), strict=False)
+        probabilities = dict(sorted(named, key=lambda pair: -pair[1]))
+    return ShownEvent(
+        event=event,
+        probabilities=probabilities,
+        properties=dict(row["properties"] or ()),
+        nearest=nearest,
+        remark=remark,
+    )
+
+
+def list_alarms(
+    context: Context, *, model: str | None = None, everything: bool = False, limit: int = 100
+) -> list[Alarm]:
+    """List open alarms, or all of them, newest first."""
+    with reading(context.engine) as conn:
+        state = None if everything else AlarmState.OPEN
+        return Alarms(conn).all(model=model, state=state, limit=limit)
+
+
+def show_alarm(context: Context, alarm_id: str) -> Alarm:
+    """Read one alarm by its id, or by a beginning that no other alarm shares.
+
+    Raises
+    ------
+    NotFound
+        If there is none, or there are several.
+    """
+    with reading(context.engine) as conn:
+        alarm = Alarms(conn).get(alarm_id)
+        if alarm is not None:
+            return alarm
+        matching = [a for a in Alarms(conn).all(limit=10_000) if a.id.startswith(alarm_id)]
+    if len(matching) == 1:
+        return matching[0]
+    several = f"{len(matching)} ids begin so. " if matching else ""
+    raise NotFound("one alarm", alarm_id, f"{several}`fieldwatch alarms list --all` shows them.")
+
+
+def _reference(context: Context, event: ListedEvent) -> tuple[Reference | None, str | None]:
+    if event.bundle_sha is None:
+        return None, f"no model looked at it: {event.cause or event.status}"
+    with reading(context.engine) as conn:
+        registered = Bundles(conn).get(event.bundle_sha)
+    if registered is None:
+        return None, f"its bundle {event.bundle_sha[:12]} is not registered here"
+    try:
+        return context.references.open(registered), None
+    except BundleError as error:
+        return None, str(error)
+
+
+def _resemblances(reference: Reference, embedding: bytes) -> tuple[Resemblance, ...]:
+    query = np.frombuffer(embedding, dtype="<f2").astype(np.float32)
+    norm = float(np.linalg.norm(query)) or 1.0
+    return tuple(
+        Resemblance(
+            item=reference.items[place],
+            label=reference.labels[place],
+            similarity=float(reference.embeddings[place] @ query) / norm,
+        )
+        for place in reference.nearest(embedding, SHOWN)
+    )
+
+
+def _listed(row: Mapping[str, Any]) -> ListedEvent:
+    fields: dict[str, Any] = {name: row[name] for name in COLUMNS}
+    pairs: Sequence[tuple[str, str]] = row["segment"] or ()
+    return ListedEvent(**{**fields, "segment": dict(pairs), "status": Status(row["status"])})

@@ -1,0 +1,311 @@
+"""What an installation looks like now: for people, programs and scrapes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.domain import Alarm, AlarmState, Stage, Status, StreamName, Window
+from monitor.metrics import ModelReading, Readings, StreamReading
+from monitor.rollouts.kill import KillLatch, is_killed
+from monitor.rollouts.snapshot import Snapshot
+from monitor.services import assess
+from monitor.services.context import Context
+from monitor.services.ingest import terms
+from monitor.services.references import Reference
+from monitor.services.streams import evidence_ratio, state_from_json
+from monitor.settings import DetectorOptions
+from monitor.stats.capital import log_evidence
+from monitor.stats.share import Share, flagged_share
+from monitor.store.alarms import Alarms
+from monitor.store.bundles import Bundles, RegisteredBundle
+from monitor.store.engine import database_now, reading
+from monitor.store.gateways import Gateways
+from monitor.store.intakes import Intakes
+from monitor.store.kill_latches import KillLatches
+from monitor.store.outbox import Backlog, Outbox
+from monitor.store.routes import Routes
+from monitor.store.streams import Streams
+from monitor.store.summaries import StoredSummary, Summaries
+from monitor.store.windows import Lag, Windows
+from reference_data.errors import BundleError
+from reference_data.summary import Summary, merge_all
+
+TRAFFIC_SPAN = timedelta(hours=1)
+"""How far back traffic is counted."""
+LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
+"""How far back the last window is looked for, the nearest first: usually it is minutes old."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatus:
+    """One stream detector."""
+
+    stream: StreamName
+    log_evidence: float | None
+    """Natural logarithm of the capital; ``None`` before anything was granted."""
+    log_threshold: float
+    evidence_ratio: float
+    """`log_evidence` over `log_threshold`, never below 0: it alarms at 1."""
+    episodes: int
+    """Since the stream last restarted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """Requests of the last hour."""
+
+    ok: int
+    rejected: int
+    errors: int
+    flagged: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowStatus:
+    """The last window that was summarised."""
+
+    window: Window
+    revision: int
+    ok: int
+    rejected: int
+    errors: int
+    flagged: Share
+    classes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStatus:
+    """One routed model."""
+
+    model: str
+    version: str
+    bundle_sha: str
+    certified: bool
+    certified_reason: str | None
+    stage: Stage
+    epoch: int
+    killed: bool
+    expected_flag_rate: float | None
+    flag_band: tuple[float, float] | None
+    """Between which rates healthy inputs are flagged, given this reference (95 %)."""
+    ingested: Mapping[Status, int]
+    traffic: Traffic
+    streams: tuple[StreamStatus, ...]
+    alarms: tuple[Alarm, ...]
+    window: WindowStatus | None
+    fault: str | None
+    """Why the bundle cannot be read, if it cannot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayStatus:
+    """One gateway."""
+
+    id: str
+    url: str
+    seen_s_ago: float
+    """How long ago it last read its plan: the age of the plan it serves, at most."""
+    epochs: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationStatus:
+    """Everything at one instant."""
+
+    at: datetime
+    models: tuple[ModelStatus, ...]
+    gateways: tuple[GatewayStatus, ...]
+    latches: tuple[KillLatch, ...]
+    windows: Lag
+    notices: Backlog
+
+
+def look(context: Context, model: str | None = None) -> InstallationStatus:
+    """Read the state of the installation, or of one model of it."""
+    with reading(context.engine) as conn:
+        now = database_now(conn)
+        routes = Routes(conn).current()
+        latches = KillLatches(conn).armed()
+        ingested = Intakes(conn).all()
+        found = [
+            _model(context, conn, routes[name], latches, ingested.get(name, {}), len(routes), now)
+            for name in sorted(routes)
+            if model in (None, name)
+        ]
+        gateways = tuple(
+            GatewayStatus(
+                id=gateway.id,
+                url=gateway.url,
+                seen_s_ago=(now - gateway.last_seen).total_seconds(),
+                epochs=gateway.epochs,
+            )
+            for gateway in Gateways(conn).all()
+        )
+        return InstallationStatus(
+            at=now,
+            models=tuple(found),
+            gateways=gateways,
+            latches=tuple(latches),
+            windows=Windows(conn).lag(assess.JOB),
+            notices=Outbox(conn).backlog(),
+        )
+
+
+def _model(
+    context: Context,
+    conn: Connection,
+    snapshot: Snapshot,
+    latches: list[KillLatch],
+    ingested: Mapping[Status, int],
+    models: int,
+    now: datetime,
+) -> ModelStatus:
+    name = snapshot.model
+    registered = Bundles(conn).trusted(snapshot.bundle_sha)
+    reference, fault = _open(context, registered)
+    options = context.settings.monitor.detectors
+    manifest = None if reference is None else reference.manifest
+    return ModelStatus(
+        model=name,
+        version=snapshot.version,
+        bundle_sha=snapshot.bundle_sha,
+        certified=registered.certified,
+        certified_reason=None if manifest is None else manifest.certified_reason,
+        stage=snapshot.stage,
+        epoch=snapshot.epoch,
+        killed=is_killed(latches, name, snapshot.version),
+        expected_flag_rate=None if manifest is None else manifest.alpha,
+        flag_band=None if reference is None else reference.flag_band,
+        ingested=ingested,
+        traffic=_traffic(context, name, now),
+        streams=_streams(conn, snapshot, options, models),
+        alarms=tuple(Alarms(conn).all(model=name, state=AlarmState.OPEN)),
+        window=_last_window(context, conn, name, now),
+        fault=fault,
+    )
+
+
+def _open(context: Context, registered: RegisteredBundle) -> tuple[Reference | None, str | None]:
+    try:
+        return context.references.open(registered), None
+    except BundleError as error:
+        return None, str(error)
+
+
+def _traffic(context: Context, model: str, now: datetime) -> Traffic:
+    found = context.events.between(
+        model, now - TRAFFIC_SPAN, now + TRAFFIC_SPAN, ["status", "flagged"]
+    )
+    status = found["status"].to_pylist()
+    return Traffic(
+        ok=status.count(Status.OK),
+        rejected=status.count(Status.REJECTED),
+        errors=status.count(Status.ERROR),
+        flagged=flagged_share(
+            found["flagged"].to_pylist().count(True),
+            status.count(Status.OK),
+            context.settings.monitor.min_window_events,
+        ),
+    )
+
+
+def _streams(
+    conn: Connection, snapshot: Snapshot, options: DetectorOptions, models: int
+) -> tuple[StreamStatus, ...]:
+    saved = Streams(conn).load(snapshot.model, snapshot.bundle_sha)
+    found = []
+    for name, granted in terms(options, models).items():
+        state = None if name not in saved else state_from_json(saved[name].state).capital
+        evidence = float("-inf") if state is None else log_evidence(state)
+        found.append(
+            StreamStatus(
+                stream=name,
+                log_evidence=None if evidence == float("-inf") else evidence,
+                log_threshold=granted.log_threshold,
+                evidence_ratio=evidence_ratio(evidence, granted.log_threshold),
+                episodes=0 if state is None else state.episodes,
+            )
+        )
+    return tuple(found)
+
+
+def _last_window(
+    context: Context, conn: Connection, model: str, now: datetime
+) -> WindowStatus | None:
+    fewest = context.settings.monitor.min_window_events
+    for span in LOOK_BACK:
+        found = Summaries(conn).between(model, now - span, now)
+        if found:
+            return read_window([each for each in found if each.window == found[-1].window], fewest)
+    return None
+
+
+def read_window(stored: list[StoredSummary], fewest: int) -> WindowStatus:
+    """Read one window's summaries, all bundles together."""
+    merged = merge_all(Summary.from_bytes(each.data) for each in stored)
+    return WindowStatus(
+        window=stored[0].window,
+        revision=stored[0].revision,
+        ok=merged.n,
+        rejected=merged.rejected,
+        errors=merged.errors,
+        flagged=flagged_share(merged.flagged, merged.n, fewest),
+        classes=merged.classes,
+    )
+
+
+def windows_between(
+    context: Context, model: str, start: datetime, end: datetime
+) -> list[WindowStatus]:
+    """Read the windows that lie inside [start, end), oldest first."""
+    with reading(context.engine) as conn:
+        stored = Summaries(conn).between(model, start, end)
+    by_window: dict[datetime, list[StoredSummary]] = {}
+    for each in stored:
+        by_window.setdefault(each.window.start, []).append(each)
+    fewest = context.settings.monitor.min_window_events
+    return [read_window(each, fewest) for each in by_window.values()]
+
+
+def read_metrics(context: Context) -> Readings:
+    """Read what is scraped: the store alone, never the events."""
+    options = context.settings.monitor
+    with reading(context.engine) as conn:
+        now = database_now(conn)
+        routes = Routes(conn).current()
+        ingested = Intakes(conn).all()
+        standing = Alarms(conn).all(state=AlarmState.OPEN)
+        models, streams = [], []
+        for name, snapshot in sorted(routes.items()):
+            window = _last_window(context, conn, name, now)
+            share = None if window is None else window.flagged
+            models.append(
+                ModelReading(
+                    model=name,
+                    open_alarms={a.kind: a.severity for a in standing if a.model == name},
+                    ingested=dict(ingested.get(name, {})),
+                    flagged_share=None
+                    if share is None or share.estimate is None
+                    else (share.low, share.estimate, share.high),
+                    window_end=None if window is None else window.window.end,
+                )
+            )
+            streams += [
+                StreamReading(
+                    model=name,
+                    stream=each.stream,
+                    evidence_ratio=each.evidence_ratio,
+                    episodes=each.episodes,
+                )
+                for each in _streams(conn, snapshot, options.detectors, len(routes))
+            ]
+        lag = Windows(conn).lag(assess.JOB)
+        return Readings(
+            models=models,
+            streams=streams,
+            windows={"pending": lag.pending, "running": lag.running, "dead": lag.dead},
+            notifications_pending=Outbox(conn).backlog().pending,
+            gateways={gateway.id: gateway.last_seen for gateway in Gateways(conn).all()},
+        )

@@ -1,0 +1,175 @@
+"""The monitor's API: each handler parses, calls one service and returns its result."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from monitor.domain import Alarm, Person, Role
+from monitor.rollouts.kill import KillLatch
+from monitor.services import browse, key_desk, kill_switch, status
+from monitor.services.context import Context
+
+router = APIRouter(prefix="/v1")
+
+MOST_WINDOWS = timedelta(days=31)
+
+
+def context_of(request: Request) -> Context:
+    """Give the process's context."""
+    context: Context = request.app.state.context
+    return context
+
+
+def person_of(request: Request) -> Person:
+    """Give the person whose key the request carries."""
+    person: Person = request.state.person
+    return person
+
+
+InContext = Annotated[Context, Depends(context_of)]
+By = Annotated[Person, Depends(person_of)]
+Limit = Annotated[int, Query(ge=1, le=1_000, description="Most to list.")]
+
+
+class NewKey(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    person: str = Field(min_length=1, max_length=200)
+    role: Role
+
+
+class MadeKey(BaseModel):
+    """A key that was made, shown this once."""
+
+    person: str
+    role: Role
+    key: str
+
+
+class KillChange(BaseModel):
+    """A latch to arm or release."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(default=None, max_length=200, description="All models when absent.")
+    reason: str = Field(min_length=1, max_length=2_000)
+
+
+class KillAnswer(BaseModel):
+    """What came of it."""
+
+    armed: bool
+    changed: bool
+
+
+@router.get("/status", tags=["state"])
+def get_status(context: InContext) -> status.InstallationStatus:
+    """Everything at once: models, traffic, evidence, alarms, gateways."""
+    return status.look(context)
+
+
+@router.get("/models", tags=["state"])
+def get_models(context: InContext) -> list[status.ModelStatus]:
+    """The routed models."""
+    return list(status.look(context).models)
+
+
+@router.get("/streams", tags=["state"])
+def get_streams(
+    context: InContext, model: str | None = None
+) -> dict[str, list[status.StreamStatus]]:
+    """The stream detectors of each model."""
+    return {each.model: list(each.streams) for each in status.look(context, model).models}
+
+
+@router.get("/alarms", tags=["alarms"])
+def get_alarms(
+    context: InContext,
+    model: str | None = None,
+    everything: Annotated[bool, Query(alias="all", description="Resolved ones too.")] = False,
+    limit: Limit = 100,
+) -> list[Alarm]:
+    """Alarms, newest first."""
+    return browse.list_alarms(context, model=model, everything=everything, limit=limit)
+
+
+@router.get("/alarms/{alarm_id}", tags=["alarms"])
+def get_alarm(context: InContext, alarm_id: str) -> Alarm:
+    """One alarm with its evidence."""
+    return browse.show_alarm(context, alarm_id)
+
+
+@router.get("/events", tags=["events"])
+def get_events(
+    context: InContext,
+    model: str | None = None,
+    flagged: bool = False,
+    rejected: bool = False,
+    limit: Limit = 50,
+) -> list[browse.ListedEvent]:
+    """The newest events, newest first."""
+    return browse.recent_events(
+        context, model=model, flagged=flagged, rejected=rejected, limit=limit
+    )
+
+
+@router.get("/events/{event_id}", tags=["events"])
+def get_event(context: InContext, event_id: str) -> browse.ShownEvent:
+    """One event beside the training items it most resembles."""
+    return browse.show_event(context, event_id)
+
+
+@router.get("/windows", tags=["events"])
+def get_windows(
+    context: InContext,
+    model: str,
+    hours: Annotated[float, Query(gt=0, le=744, description="How far back.")] = 24.0,
+) -> list[status.WindowStatus]:
+    """The summarised windows of a model, oldest first."""
+    now: datetime = context.clock()
+    return status.windows_between(context, model, now - timedelta(hours=hours), now)
+
+
+@router.get("/keys", tags=["keys"])
+def get_keys(context: InContext) -> list[key_desk.KeyListing]:
+    """All keys, never their secrets."""
+    return key_desk.listed(context.engine)
+
+
+@router.post("/keys", tags=["keys"], status_code=201)
+def post_key(context: InContext, by: By, wanted: NewKey) -> MadeKey:
+    """Make a key; it is shown once."""
+    key = key_desk.create(context.engine, wanted.person, wanted.role, by.name, context.clock())
+    return MadeKey(person=wanted.person, role=wanted.role, key=key)
+
+
+@router.delete("/keys/{key_id}", tags=["keys"], status_code=204)
+def delete_key(context: InContext, by: By, key_id: str) -> None:
+    """Make a key worthless."""
+    key_desk.revoke(context.engine, key_id, by.name, context.clock())
+
+
+@router.get("/kill", tags=["kill"])
+def get_latches(context: InContext) -> list[KillLatch]:
+    """The armed kill latches."""
+    return kill_switch.armed(context.engine)
+
+
+@router.post("/kill/arm", tags=["kill"])
+def arm(context: InContext, by: By, change: KillChange) -> KillAnswer:
+    """Let humans act at once."""
+    changed = kill_switch.arm(context.engine, change.model, by.name, change.reason, context.clock())
+    return KillAnswer(armed=True, changed=changed)
+
+
+@router.post("/kill/release", tags=["kill"])
+def release(context: InContext, by: By, change: KillChange) -> KillAnswer:
+    """Release a latch."""
+    changed = kill_switch.release(
+        context.engine, change.model, by.name, change.reason, context.clock()
+    )
+    return KillAnswer(armed=False, changed=changed)

@@ -1,0 +1,72 @@
+"""Which status an error of ours is answered with. Domain errors know no HTTP; this table does."""
+
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from monitor import errors
+from reference_data.errors import ReferenceDataError
+
+STATUSES: dict[type[Exception], HTTPStatus] = {
+    errors.FieldwatchError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.SettingsInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.DocumentTooNew: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.DocumentUnreadable: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.TimeNotAware: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StoreUnreachable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StaleSchema: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.SchemaTooNew: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ConstraintBroken: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.EpochConflict: HTTPStatus.CONFLICT,
+    errors.StreamConflict: HTTPStatus.CONFLICT,
+    errors.CursorConflict: HTTPStatus.CONFLICT,
+    errors.AlarmConflict: HTTPStatus.CONFLICT,
+    errors.LeaseLost: HTTPStatus.CONFLICT,
+    errors.BundleUntrusted: HTTPStatus.CONFLICT,
+    errors.KeyUnknown: HTTPStatus.NOT_FOUND,
+    errors.LastAdminKey: HTTPStatus.CONFLICT,
+    errors.EventsError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.EventsUnreachable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.BatchInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.AccessDenied: HTTPStatus.FORBIDDEN,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.NotDelivered: HTTPStatus.BAD_GATEWAY,
+    errors.DemoFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ClientError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.NothingToSend: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.GatewayUnreachable: HTTPStatus.BAD_GATEWAY,
+    errors.GatewayRefused: HTTPStatus.BAD_GATEWAY,
+    errors.ProcessEnded: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ReferenceDataError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""Every error of `monitor.errors`, and the family of `reference_data.errors`."""
+
+CHALLENGES = (b'Basic realm="fieldwatch", charset="UTF-8"', b"Bearer")
+"""What a request without a key is told it may carry; a browser asks for a password."""
+
+
+def status_of(error: Exception) -> HTTPStatus:
+    """Look an error's status up, by its class or the nearest one above it."""
+    if isinstance(error, errors.AccessDenied) and not error.known:
+        return HTTPStatus.UNAUTHORIZED
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            return STATUSES[kind]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def respond(_: Request, error: Exception) -> JSONResponse:
+    """Answer with the error's sentence."""
+    status = status_of(error)
+    code = "".join(
+        f"_{letter.lower()}" if letter.isupper() else letter for letter in type(error).__name__
+    ).lstrip("_")
+    response = JSONResponse({"error": code, "detail": str(error)}, status)
+    if status is HTTPStatus.UNAUTHORIZED:
+        response.raw_headers.extend((b"www-authenticate", challenge) for challenge in CHALLENGES)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "5"
+    return response

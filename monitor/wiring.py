@@ -1,0 +1,88 @@
+"""The composition root: where settings become the things services work with."""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+
+from monitor.services.context import Context
+from monitor.services.references import References
+from monitor.settings import MonitorSettings
+from monitor.store.bootstrap import ensure_admin_key
+from monitor.store.engine import connect
+from monitor.store.events import EventLog
+from monitor.store.migration import check_current, migrate
+from monitor.store.settings import load_settings
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def make_context(settings: MonitorSettings) -> Context:
+    """Make the per-process singletons; nothing is connected before its first use."""
+    store = settings.store
+    return Context(
+        settings=settings,
+        engine=connect(store),
+        events=EventLog(store.events, store.storage_options),
+        references=References(),
+        owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+@contextmanager
+def open_store(config: Path | None) -> Iterator[Context]:
+    """Open the installation for a command, and close it afterwards.
+
+    Raises
+    ------
+    StaleSchema
+        If the state store was never set up, or is older than this program.
+    """
+    context = make_context(load_settings(MonitorSettings, config))
+    try:
+        check_current(context.engine)
+        yield context
+    finally:
+        context.engine.dispose()
+
+
+def serve(settings: MonitorSettings) -> None:
+    """Run the monitor until a signal: its schedule in threads, its API in front.
+
+    Raises
+    ------
+    StaleSchema
+        If the state store is older than this program and not ours alone to upgrade.
+    """
+    from monitor.web.app import create_app
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    options = settings.monitor
+    context = make_context(settings)
+    if settings.store.database_url is None:
+        # A database file in the home folder belongs to this machine; one by URL is upgraded by
+        # its owner, with `fieldwatch db upgrade`, when all processes are ready for it.
+        migrate(context.engine)
+    check_current(context.engine)
+    if options.host in LOOPBACK:
+        ensure_admin_key(context.engine, settings.store.home, context.clock())
+    try:
+        uvicorn.run(
+            create_app(context),
+            host=options.host,
+            port=options.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    finally:
+        context.engine.dispose()
