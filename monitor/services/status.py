@@ -256,12 +256,11 @@ def read_window(stored: list[StoredSummary], fewest: int) -> WindowStatus:
     )
 
 
-def windows_between(
-    context: Context, model: str, start: datetime, end: datetime
-) -> list[WindowStatus]:
-    """Read the windows that lie inside [start, end), oldest first."""
+def recent_windows(context: Context, model: str, span: timedelta) -> list[WindowStatus]:
+    """Read the windows of the last `span`, oldest first."""
     with reading(context.engine) as conn:
-        stored = Summaries(conn).between(model, start, end)
+        now = database_now(conn)
+        stored = Summaries(conn).between(model, now - span, now)
     by_window: dict[datetime, list[StoredSummary]] = {}
     for each in stored:
         by_window.setdefault(each.window.start, []).append(each)

@@ -1,6 +1,6 @@
 """The monitor's API: each handler parses, calls one service and returns its result."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -12,8 +12,6 @@ from monitor.services import browse, key_desk, kill_switch, status
 from monitor.services.context import Context
 
 router = APIRouter(prefix="/v1")
-
-MOST_WINDOWS = timedelta(days=31)
 
 
 def context_of(request: Request) -> Context:
@@ -130,8 +128,7 @@ def get_windows(
     hours: Annotated[float, Query(gt=0, le=744, description="How far back.")] = 24.0,
 ) -> list[status.WindowStatus]:
     """The summarised windows of a model, oldest first."""
-    now: datetime = context.clock()
-    return status.windows_between(context, model, now - timedelta(hours=hours), now)
+    return status.recent_windows(context, model, timedelta(hours=hours))
 
 
 @router.get("/keys", tags=["keys"])
