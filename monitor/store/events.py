@@ -22,6 +22,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from monitor.errors import BatchInvalid, EventsUnreachable
 from monitor.store import predicates
 from monitor.store.event import ARROW_SCHEMA
+from monitor.store.local_sync import local_folder, sync_commits
 
 MAX_COMMIT_RETRIES = 200
 """With the library's 15, fifty of 400 commits by 16 writers failed; with this, none."""
@@ -56,6 +57,8 @@ class EventLog:
         self._options = dict(storage_options or {}) or None
         self._table: DeltaTable | None = None
         self._lock = threading.Lock()
+        self._folder = local_folder(url)
+        self._synced: int | None = None
 
     def append(self, events: pa.Table, *, writer: str, last_seq: int) -> bool:
         """Append the rows of a batch that are not durable yet.
@@ -84,21 +87,15 @@ class EventLog:
         _check(events, writer, last_seq)
         with self._opened(make=True) as table:
             assert table is not None
+            before = self._synced if self._synced is not None else table.version() - 1
             durable = table.transaction_version(writer) or 0
-            if last_seq <= durable:
-                return False
-            fresh = events.filter(pc.greater(events["seq"], durable))
-            properties = CommitProperties(
-                max_commit_retries=MAX_COMMIT_RETRIES,
-                app_transactions=[Transaction(writer, last_seq)],
-            )
-            if fresh.num_rows:
-                write_deltalake(table, fresh, mode="append", commit_properties=properties)
-            else:
-                table.create_write_transaction(
-                    [], "append", table.schema(), PARTITIONS, commit_properties=properties
-                )
-            return True
+            if last_seq > durable:
+                self._commit(table, events, durable, Transaction(writer, last_seq))
+            # Also where there was nothing to commit: the attempt before may have died in between.
+            if self._folder is not None:
+                sync_commits(self._folder, range(before + 1, table.version() + 1))
+                self._synced = table.version()
+            return last_seq > durable
 
     def durable_seq(self, writer: str) -> int:
         """Read the last `seq` of a writer that the table accounts for; 0 when there is none."""
@@ -199,6 +196,20 @@ class EventLog:
             files = files.filter(pc.equal(files["partition.model"].cast(pa.string()), model))
         return pc.sum(files["num_records"]).as_py() or 0
 
+    def _commit(
+        self, table: DeltaTable, events: pa.Table, durable: int, transaction: Transaction
+    ) -> None:
+        properties = CommitProperties(
+            max_commit_retries=MAX_COMMIT_RETRIES, app_transactions=[transaction]
+        )
+        fresh = events.filter(pc.greater(events["seq"], durable))
+        if fresh.num_rows:
+            write_deltalake(table, fresh, mode="append", commit_properties=properties)
+        else:
+            table.create_write_transaction(
+                [], "append", table.schema(), PARTITIONS, commit_properties=properties
+            )
+
     def _query(self, columns: Sequence[str], where: str, rest: str = "") -> pa.Table:
         empty = pa.schema([ARROW_SCHEMA.field(column) for column in columns]).empty_table()
         with self._opened() as table:
@@ -262,7 +273,8 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except BaseException as error:
         # A panic of the library derives from BaseException and passes every `except Exception`.
-        if isinstance(error, DeltaError | OSError) or type(error).__name__ == "PanicException":
+        panicked = type(error).__name__ == "PanicException"
+        if panicked or isinstance(error, DeltaError | OSError | pa.ArrowException):
             cause = (str(error).strip() or repr(error)).splitlines()[0]
             raise EventsUnreachable(url, cause) from error
         raise
