@@ -53,6 +53,22 @@ def open_store(config: Path | None) -> Iterator[Context]:
         context.engine.dispose()
 
 
+def ready_store(context: Context) -> None:
+    """Make sure the state store is the one this program was written for.
+
+    A database file in the home folder belongs to this machine and is upgraded here. One by URL is
+    upgraded by its owner, with `fieldwatch db upgrade`, when all processes are ready for it.
+
+    Raises
+    ------
+    StaleSchema
+        If a database by URL is older than this program.
+    """
+    if context.settings.store.database_url is None:
+        migrate(context.engine)
+    check_current(context.engine)
+
+
 def serve(settings: MonitorSettings) -> None:
     """Run the monitor until a signal: its schedule in threads, its API in front.
 
@@ -67,11 +83,7 @@ def serve(settings: MonitorSettings) -> None:
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     options = settings.monitor
     context = make_context(settings)
-    if settings.store.database_url is None:
-        # A database file in the home folder belongs to this machine; one by URL is upgraded by
-        # its owner, with `fieldwatch db upgrade`, when all processes are ready for it.
-        migrate(context.engine)
-    check_current(context.engine)
+    ready_store(context)
     if options.host in LOOPBACK:
         ensure_admin_key(context.engine, settings.store.home, context.clock())
     try:

@@ -1,0 +1,209 @@
+"""`fieldwatch import`: a Learner and its data become a bundle that may be served."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from monitor.commands.keys import ACTOR
+from monitor.commands.screen import console, notes, percent, print_json, table
+from monitor.errors import SettingsInvalid
+from monitor.services.register import Registration, register
+from monitor.settings import MonitorSettings
+from monitor.store.settings import load_settings
+from monitor.wiring import make_context, ready_store
+from reference_data.bundle import Bundle, Parity
+from reference_data.importing.import_learner import import_learner
+from reference_data.importing.request import ImportRequest
+from reference_data.report import Report
+
+SHOWN_LOSSES = 10
+LARGEST_MATRIX = 20
+"""Most classes whose confusion matrix fits a screen; above, only the commonest mistakes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import made."""
+
+    name: str
+    version: str
+    digest: str
+    path: Path
+    parity: Parity
+    registration: Registration
+    report: Report
+
+
+def run(
+    *,
+    learner: Path,
+    data: Path,
+    name: str,
+    version: str | None,
+    trust_pickle: bool,
+    code: Path | None,
+    split: str | None,
+    mid_layer: str | None,
+    alpha: float | None,
+    seed: int,
+    unconfined: bool,
+    serve: bool,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """Import, register, and show what the reference is like."""
+    settings = load_settings(MonitorSettings, config)
+    context = make_context(settings)
+    # Before the long work, not after it: an unreachable store would waste the import.
+    ready_store(context)
+    request = ImportRequest(
+        learner=learner,
+        data=data,
+        name=name,
+        bundles=settings.store.bundles,
+        version=version,
+        trust_pickle=trust_pickle,
+        code=code,
+        split=_split(split),
+        mid_layer=mid_layer,
+        alpha=alpha,
+        seed=seed,
+        unconfined=unconfined,
+    )
+    with Bars(quiet=as_json) as bars:
+        bundle = import_learner(request, bars)
+    registration = register(context.engine, bundle, serve=serve, actor=ACTOR, now=datetime.now(UTC))
+    report = msgspec.json.decode(bundle.read("report.json"), type=Report)
+    if as_json:
+        print_json(
+            Imported(
+                name=name,
+                version=bundle.manifest.version,
+                digest=bundle.digest,
+                path=bundle.path,
+                parity=bundle.manifest.parity,
+                registration=registration,
+                report=report,
+            )
+        )
+    else:
+        _show_report(report)
+        _show_bundle(bundle, report, registration)
+    return 0
+
+
+def _split(split: str | None) -> Literal["unknown"] | None:
+    if split not in (None, "unknown"):
+        raise SettingsInvalid([f"--split {split}: the only choice is 'unknown'"], None)
+    return None if split is None else "unknown"
+
+
+class Bars:
+    """Shows an import's steps as progress bars on stderr."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=notes,
+            disable=quiet,
+        )
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    @contextmanager
+    def step(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Show one step while it lasts."""
+        task = self._progress.add_task(name, total=total)
+        yield lambda done: self._progress.advance(task, done)
+        size = total or 1
+        self._progress.update(task, total=size, completed=size)
+
+
+def _show_report(report: Report) -> None:
+    if len(report.vocab) <= LARGEST_MATRIX:
+        rows = [
+            (label, *(count or "·" for count in counts))
+            for label, counts in zip(report.vocab, report.confusion, strict=True)
+        ]
+        columns = ("is \\ predicted", *(f"{label}>" for label in report.vocab))
+        console.print(table("confusion matrix, held-out rows", columns, rows))
+    else:
+        console.print(
+            table(
+                "commonest mistakes, held-out rows",
+                ("is", "predicted", "rows>"),
+                _mistakes(report)[:LARGEST_MATRIX],
+            )
+        )
+    losses = [
+        (loss.item, loss.label, loss.prediction, f"{loss.confidence:.3f}", f"{loss.loss:.2f}")
+        for loss in report.top_losses[:SHOWN_LOSSES]
+    ]
+    columns = ("item", "is", "predicted", "confidence>", "loss>")
+    console.print(table("top losses, held-out rows", columns, losses))
+
+
+def _mistakes(report: Report) -> list[tuple[str, str, int]]:
+    found = [
+        (truth, predicted, count)
+        for truth, counts in zip(report.vocab, report.confusion, strict=True)
+        for predicted, count in zip(report.vocab, counts, strict=True)
+        if truth != predicted and count
+    ]
+    return sorted(found, key=lambda mistake: -mistake[2])
+
+
+def _show_bundle(bundle: Bundle, report: Report, registration: Registration) -> None:
+    manifest = bundle.manifest
+    counts = manifest.counts
+    parity = manifest.parity
+    lines: Sequence[tuple[str, str]] = [
+        ("bundle", str(bundle.path)),
+        ("digest", bundle.digest),
+        ("Learner", f"{manifest.learner_file}, SHA-256 {manifest.learner_sha256}"),
+        (
+            "parity",
+            f"{parity.agreed} of {parity.items} items the same class; inputs differ by at most "
+            f"{parity.max_input_difference:.1e}, probabilities by "
+            f"{parity.max_probability_difference:.1e}",
+        ),
+        (
+            "rows",
+            f"{counts.train} to train; held out: {counts.temperature} for the temperature, "
+            f"{counts.calibrate} to calibrate, {counts.estimate} to estimate",
+        ),
+        ("accuracy", f"{percent(report.accuracy)} of {report.held_out_rows} held-out rows"),
+        ("guarantee", report.guarantee),
+        *(("note", note) for note in report.notes),
+        *(("note", f"{score} is off: {why}") for score, why in report.switched_off.items()),
+        ("served", _served(bundle, registration)),
+    ]
+    for name, text in lines:
+        console.print(f"[bold]{name:>9}[/]  {escape(text)}", soft_wrap=True)
+
+
+def _served(bundle: Bundle, registration: Registration) -> str:
+    version = bundle.manifest.version
+    if not registration.served:
+        return (
+            f"not yet: another version of {bundle.manifest.name} is served. Import again with "
+            f"--serve to serve version {version} in its place (in observe: humans act)."
+        )
+    instead = f" in place of version {registration.replaced}" if registration.replaced else ""
+    return f"version {version}{instead}, in observe: it predicts, humans act"
