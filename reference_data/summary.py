@@ -58,7 +58,7 @@ class PropertySums:
         if not self.count:
             return None
         spread = self.count * self.squares - self.total**2
-        return spread / self.count**2 / 4**FRACTION_BITS
+        return float(spread / self.count**2 / 4**FRACTION_BITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
