@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from monitor.errors import NotFound
 from monitor.services.context import Context
 from monitor.services.references import References
 from monitor.settings import MonitorSettings
@@ -42,10 +43,18 @@ def open_store(config: Path | None) -> Iterator[Context]:
 
     Raises
     ------
+    NotFound
+        If there is no installation.
     StaleSchema
-        If the state store was never set up, or is older than this program.
+        If the state store is older than this program.
     """
-    context = make_context(load_settings(MonitorSettings, config))
+    settings = load_settings(MonitorSettings, config)
+    store = settings.store
+    # Looking must not make an installation where there is none.
+    if store.database_url is None and not (store.home / "state.db").exists():
+        way_out = "`fieldwatch up` or `fieldwatch import` makes one; FIELDWATCH_HOME names another."
+        raise NotFound("installation in", str(store.home), way_out)
+    context = make_context(settings)
     try:
         check_current(context.engine)
         yield context
