@@ -6,6 +6,7 @@ the last stage most and hides there what a change of camera or style looks like.
 which keeps its size, they come from the block at three quarters of the depth.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def _stage_before_final(model: nn.Module, calls: tuple[Call, ...]) -> str | None
         else:
             return fallback
         if before is not None:
-            return before
+            return _outermost(model, before, calls)
         level, fallback = name, name if name in ran else fallback
 
 
@@ -203,25 +204,41 @@ def _transformer_block(model: nn.Module, calls: tuple[Call, ...]) -> str | None:
     blocks = max(rows.values(), key=len, default=[])
     if len(blocks) < 2:
         return None
-    return blocks[max(0, round(_TRANSFORMER_DEPTH * len(blocks)) - 1)]
+    return blocks[math.ceil(_TRANSFORMER_DEPTH * len(blocks)) - 1]
 
 
 def _running_children(model: nn.Module, level: str, calls: tuple[Call, ...]) -> list[str]:
     """List the children that run, in the order in which they first do.
 
-    One that only holds others, such as a ModuleList, gives way to them.
+    One that only holds others, a ModuleList or a Sequential, gives way to them. One that runs again
+    later, such as an activation that is shared, is left out: it has no one place.
     """
     first = {call.name: index for index, call in reversed(list(enumerate(calls)))}
 
     def running(above: str) -> Iterator[str]:
         for child, _ in model.get_submodule(above).named_children():
             name = f"{above}.{child}" if above else child
-            if name in first:
-                yield name
+            if name in first and not _is_sequence(model, name):
+                if _runs_once(name, calls):
+                    yield name
             else:
                 yield from running(name)
 
     return sorted(running(level), key=first.__getitem__)
+
+
+def _outermost(model: nn.Module, name: str, calls: tuple[Call, ...]) -> str:
+    """Climb to the Sequential that ends in this module: ``layer3`` rather than its last block."""
+    parent = name.rpartition(".")[0]
+    while parent and _is_sequence(model, parent) and _runs_once(parent, calls):
+        if not name.endswith(f".{len(list(model.get_submodule(parent).children())) - 1}"):
+            break
+        name, parent = parent, parent.rpartition(".")[0]
+    return name
+
+
+def _is_sequence(model: nn.Module, name: str) -> bool:
+    return type(model.get_submodule(name)).forward is nn.Sequential.forward
 
 
 def _within(name: str, ancestor: str) -> bool:
