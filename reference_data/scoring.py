@@ -79,6 +79,10 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # By default idle threads spin, on the core that should decode the next batch: 20 ms of
+        # processor time an image where 12 are work, measured on two cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.dynamic_block_base", "4")
         session = onnxruntime.InferenceSession(
             model if isinstance(model, bytes) else str(model),
             options,
