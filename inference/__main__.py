@@ -10,12 +10,12 @@ from pathlib import Path
 # nothing, and waiting for each other on a busy machine they took 30 ms where 0.2 are enough.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import uvicorn  # noqa: E402
+import uvicorn
 
-from inference.app import create_app  # noqa: E402
-from inference.settings import GatewaySettings  # noqa: E402
-from monitor.errors import FieldwatchError  # noqa: E402
-from monitor.store.settings import load_settings  # noqa: E402
+from inference.app import create_app
+from inference.settings import GatewaySettings
+from monitor.errors import FieldwatchError
+from monitor.store.settings import load_settings
 
 
 def main() -> int:
