@@ -88,11 +88,11 @@ def combined(p_semantic: Floats, p_domain: Floats) -> Floats:
 
 
 def unsureness(confidence: npt.ArrayLike) -> Floats:
-    """Turn confidences into scores whose large values are unusual: 1 - confidence, in float64.
+    """Turn confidences into scores whose large values are unusual: -confidence, in float64.
 
     Calibration rows and recorded events both pass through here, so that equal confidences tie.
     """
-    return np.asarray(1.0 - np.asarray(confidence, dtype=np.float64))
+    return np.asarray(-np.asarray(confidence, dtype=np.float64))
 
 
 def ranks(p: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:

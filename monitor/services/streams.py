@@ -25,7 +25,7 @@ from monitor.stats.bets import Bets, TooFewRows
 from monitor.stats.capital import CapitalState
 from monitor.stats.rank_bets import rank_bets
 from monitor.stats.rate_bets import class_rate_bets
-from reference_data.conformal import p_values, ranks, uniforms
+from reference_data.conformal import p_values, ranks, uniforms, unsureness
 
 KAPPA = 1.0
 """Share of the slack that is kept: all of it, for nothing less is certified and may alarm."""
@@ -306,7 +306,7 @@ def _observer(name: StreamName, baseline: Baseline) -> Callable[[Sequence[Episod
 def unsure_p(baseline: Baseline, episodes: Sequence[Episode]) -> npt.NDArray[np.float64]:
     """Turn confidences into p-values: small is less sure than healthy inputs are."""
     return p_values(
-        [-episode.confidence for episode in episodes],
+        unsureness([episode.confidence for episode in episodes]),
         baseline.unsureness,
         uniforms([episode.event_id for episode in episodes], "confidence", baseline.seed),
     )
