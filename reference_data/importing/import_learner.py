@@ -73,7 +73,7 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
             proved = parity.prove(
                 chosen,
                 preprocessing,
-                network,
+                network.forward,
                 inputs=_array(folder / INPUTS),
                 probabilities=_array(folder / PROBABILITIES),
                 advance=advance,

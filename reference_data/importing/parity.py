@@ -15,8 +15,7 @@ from reference_data.bundle import Parity
 from reference_data.errors import ImportRefused, InputRejected
 from reference_data.importing.table import Row
 from reference_data.preprocess import UNLIMITED, Preprocessing, decode, prepare
-from reference_data.scores.forward import softmax
-from reference_data.scoring import Network
+from reference_data.scores.forward import Forward, softmax
 
 ITEMS = 200
 """How many real items are compared; all, where there are fewer."""
@@ -24,6 +23,8 @@ INPUT_TOLERANCE = 1e-3
 PROBABILITY_TOLERANCE = 1e-3
 _BATCH = 16
 _NAMED = 5
+
+Forwarding = Callable[[NDArray[np.float32]], Forward]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Difference:
 def prove(
     rows: Sequence[Row],
     preprocessing: Preprocessing,
-    network: Network,
+    forward: Forwarding,
     *,
     inputs: NDArray[np.float32],
     probabilities: NDArray[np.float32],
@@ -73,6 +74,8 @@ def prove(
     ----------
     rows
         The items compared.
+    forward
+        The exported model's pass over a batch, as `reference_data.scoring.Network.forward`.
     inputs
         What the Learner gave its model, [n, channels, height, width]; may be a memory map.
     probabilities
@@ -89,7 +92,7 @@ def prove(
     for start in range(0, len(rows), _BATCH):
         part = slice(start, start + _BATCH)
         differences += _compare(
-            rows[part], preprocessing, network, inputs[part], probabilities[part]
+            rows[part], preprocessing, forward, inputs[part], probabilities[part]
         )
         advance(len(rows[part]))
     failing = [difference for difference in differences if difference.fails]
@@ -106,7 +109,7 @@ def prove(
 def _compare(
     rows: Sequence[Row],
     preprocessing: Preprocessing,
-    network: Network,
+    forward: Forwarding,
     inputs: NDArray[np.float32],
     probabilities: NDArray[np.float32],
 ) -> list[Difference]:
@@ -134,7 +137,7 @@ def _compare(
         )
     if not ours:
         return differences
-    predicted = iter(softmax(network.forward(np.stack(ours)).logits))
+    predicted = iter(softmax(forward(np.stack(ours)).logits))
     return [
         difference
         if difference.why
