@@ -377,7 +377,7 @@ def _fault(check: str, found: str, mend: str) -> Finding:
 
 def _readiness(url: str) -> dict[str, list[str]] | None:
     try:
-        body = httpx.get(f"{url}/readyz", timeout=TIMEOUT_S).json()
+        body = httpx.get(f"{url}/readyz", timeout=TIMEOUT_S, trust_env=False).json()
     except (httpx.HTTPError, ValueError):
         return None
     return body if isinstance(body, dict) and "ready" in body else None
@@ -385,7 +385,7 @@ def _readiness(url: str) -> dict[str, list[str]] | None:
 
 def _clock_of(url: str) -> datetime | None:
     try:
-        told = httpx.get(f"{url}/healthz", timeout=TIMEOUT_S).headers["Date"]
+        told = httpx.get(f"{url}/healthz", timeout=TIMEOUT_S, trust_env=False).headers["Date"]
     except (httpx.HTTPError, KeyError):
         return None
     return parsedate_to_datetime(told)

@@ -82,7 +82,7 @@ def read_reference(bundle: Bundle) -> Reference:
     embeddings = arrays["embeddings"].astype(np.float32)
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     table = parquet.read_table(BufferReader(bundle.read("reference.parquet")))
-    rows = arrays["rows"].tolist()
+    rows = arrays["embedding_rows"].tolist()
     return Reference(
         manifest=manifest,
         digest=bundle.digest,

@@ -205,6 +205,8 @@ async def send(
         timeout=destination.timeout_s,
         limits=limits,
         transport=transport,
+        # A gateway is ours and near; a proxy of the environment is for the world outside.
+        trust_env=False,
     ) as client:
 
         async def work() -> None:

@@ -50,7 +50,7 @@ def write_bundle(
         confidence=np.sort(rng.beta(1, 9, ROWS)) - 1.0,
         class_counts=np.array([100, 100, 100]),
         embeddings=np.eye(ITEMS, DIMENSION, dtype=np.float16) + np.float16(0.01),
-        rows=np.arange(ITEMS),
+        embedding_rows=np.arange(ITEMS),
     )
     items = io.BytesIO()
     parquet.write_table(
