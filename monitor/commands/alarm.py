@@ -56,5 +56,5 @@ def _show(alarm: Alarm) -> None:
         )
         for worst in evidence.worst
     ]
-    columns = ("event", "unit", "prediction", "p sem.>", "p dom.>", "most like, in training")
+    columns = ("event!", "unit", "prediction", "p sem.>", "p dom.>", "most like, in training")
     console.print(table("worst inputs since the onset", columns, rows))

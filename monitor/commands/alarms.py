@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from monitor.commands.screen import clock, console, print_json, table
+from monitor.commands.screen import console, moment, print_json, table
 from monitor.domain import Alarm, AlarmState
 from monitor.services.browse import list_alarms
 from monitor.wiring import open_store
@@ -27,13 +27,13 @@ def run(*, model: str | None, everything: bool, as_json: bool, config: Path | No
 def alarm_table(listed: Iterable[Alarm], title: str | None = None) -> Table:
     """Lay out alarms, one a row."""
     columns = (
-        "alarm",
+        "alarm!",
         "model",
         "kind",
         "severity",
         "state",
-        "opened (UTC)",
-        "crossings>",
+        "opened (UTC)!",
+        "crossed>",
         "quiet>",
     )
     return table(
@@ -46,7 +46,7 @@ def alarm_table(listed: Iterable[Alarm], title: str | None = None) -> Table:
                 alarm.kind,
                 alarm.severity,
                 "[red]open[/]" if alarm.state is AlarmState.OPEN else alarm.state,
-                clock(alarm.opened_at),
+                moment(alarm.opened_at),
                 alarm.crossings,
                 f"{alarm.quiet_episodes}/{alarm.resolve_after}",
             )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from monitor.commands.screen import clock, console, print_json, table
+from monitor.commands.screen import console, moment, print_json, table
 from monitor.domain import Status
 from monitor.services.browse import ListedEvent, recent_events
 from monitor.wiring import open_store
@@ -27,18 +27,16 @@ def run(
     if as_json:
         print_json(listed)
         return 0
-    columns = ("event", "at (UTC)", "model", "unit", "case", "prediction", "p>", "", "acts")
+    columns = ("event!", "at (UTC)!", "model", "unit, case", "prediction", "p>", "")
     rows = [
         (
             event.event_id,
-            clock(event.at),
+            moment(event.at),
             event.model,
-            event.unit and escape(event.unit),
-            event.case_id and escape(event.case_id),
+            escape(", ".join(name for name in (event.unit, event.case_id) if name)),
             _prediction(event),
             None if event.p_value is None else f"{event.p_value:.4f}",
             "[yellow]flagged[/]" if event.flagged else "",
-            f"{event.actor} ({event.reason})",
         )
         for event in listed
     ]

@@ -5,10 +5,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False)
+WIDTH_OF_FILES = 120
+"""Columns of a line when output goes to a file or a pipe."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 """Where results go."""
 notes = Console(highlight=False, stderr=True)
 """Where progress and remarks go, so that results can be piped."""
@@ -22,11 +26,22 @@ def print_json(value: object) -> None:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Lay out rows; columns whose name ends in ``>`` are set flush right."""
-    laid = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    """Lay out rows; a column named ``x>`` is set flush right, one named ``x!`` is never broken."""
+    laid = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in columns:
-        right = column.endswith(">")
-        laid.add_column(column.rstrip(">"), justify="right" if right else "left", overflow="fold")
+        laid.add_column(
+            column.rstrip(">!"),
+            justify="right" if column.endswith(">") else "left",
+            overflow="fold",
+            no_wrap=column.endswith("!"),
+        )
     for row in rows:
         laid.add_row(*("–" if cell is None else str(cell) for cell in row))
     return laid
@@ -35,6 +50,11 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
 def clock(at: datetime | None) -> str:
     """Write an instant, to the second, UTC."""
     return "–" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def moment(at: datetime) -> str:
+    """Write an instant of the last days, to the second, UTC, in as little room as possible."""
+    return at.astimezone(UTC).strftime("%m-%d %H:%M:%S")
 
 
 def percent(share: float | None) -> str:

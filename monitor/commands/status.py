@@ -16,7 +16,7 @@ from monitor.wiring import open_store
 
 STALE_S = 60.0
 """Age of a gateway's plan at which humans act."""
-BAR = 20
+BAR = 12
 
 
 def run(*, model: str | None, watch: bool, every: float, as_json: bool, config: Path | None) -> int:
@@ -54,6 +54,7 @@ def render(found: InstallationStatus) -> RenderableType:
     else:
         parts.append(_models(found))
         parts.append(_streams(found))
+        parts += _windows(found)
     parts += [
         f"[red]{model.model} {model.version}:[/] {escape(model.fault)}"
         for model in found.models
@@ -86,17 +87,7 @@ def render(found: InstallationStatus) -> RenderableType:
 
 
 def _models(found: InstallationStatus) -> RenderableType:
-    columns = (
-        "model",
-        "version",
-        "stage",
-        "last hour>",
-        "rejected>",
-        "errors>",
-        "flagged (95 %)>",
-        "expected>",
-        "last window",
-    )
+    columns = ("model", "version", "stage", "ok>", "rejected>", "errors>", "flagged>", "expected>")
     rows = [
         (
             model.model,
@@ -107,19 +98,26 @@ def _models(found: InstallationStatus) -> RenderableType:
             model.traffic.errors,
             _share(model.traffic.flagged),
             _expected(model),
-            _window(model),
         )
         for model in found.models
     ]
-    return table("models", columns, rows)
+    return table("the last hour", columns, rows)
+
+
+def _windows(found: InstallationStatus) -> list[str]:
+    return [
+        f"last window of {model.model}, to {clock(model.window.window.end)} UTC: "
+        f"{model.window.ok} ok, {model.window.rejected} rejected, {model.window.errors} errors, "
+        f"flagged {_share(model.window.flagged)}"
+        for model in found.models
+        if model.window is not None
+    ]
 
 
 def _share(share: Share) -> str:
     if share.estimate is None:
-        return f"{share.count} of {share.of} (too few)"
-    return f"{percent(share.estimate)} [{percent(share.low)}, {percent(share.high)}]".replace(
-        "[", "\\["
-    )
+        return f"{share.count} of {share.of}: too few"
+    return f"{percent(share.estimate)} ({percent(share.low)} … {percent(share.high)})"
 
 
 def _expected(model: ModelStatus) -> str | None:
@@ -129,29 +127,13 @@ def _expected(model: ModelStatus) -> str | None:
     return f"{percent(low)} … {percent(high)}"
 
 
-def _window(model: ModelStatus) -> str:
-    if model.window is None:
-        return "none yet"
-    window = model.window
-    return f"to {clock(window.window.end)}: {window.ok} ok, flagged {_share(window.flagged)}"
-
-
 def _streams(found: InstallationStatus) -> RenderableType:
-    columns = (
-        "model",
-        "stream",
-        "evidence",
-        "of threshold>",
-        "ln evidence>",
-        "ln threshold>",
-        "episodes>",
-    )
+    columns = ("model", "stream", "evidence", "ln>", "alarms at>", "episodes>")
     rows = [
         (
             model.model,
             stream.stream,
-            _bar(stream),
-            percent(stream.evidence_ratio),
+            f"{_bar(stream)} {stream.evidence_ratio:>4.0%}",
             None if stream.log_evidence is None else f"{stream.log_evidence:.2f}",
             f"{stream.log_threshold:.2f}",
             stream.episodes,
@@ -159,7 +141,7 @@ def _streams(found: InstallationStatus) -> RenderableType:
         for model in found.models
         for stream in model.streams
     ]
-    return table("evidence against thresholds (an alarm at 100 %)", columns, rows)
+    return table("evidence against the threshold, in natural logarithms", columns, rows)
 
 
 def _bar(stream: StreamStatus) -> str:
