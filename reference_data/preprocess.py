@@ -228,7 +228,7 @@ def open_header(data: bytes, limits: DecodeLimits) -> ImageFile.ImageFile:
         With the cause: empty, too many bytes, not an image, truncated, zero size, too many pixels.
     """
     if not data:
-        raise InputRejected(RejectionCause.EMPTY, "the file is empty")
+        raise InputRejected(RejectionCause.EMPTY, "the file is empty: it has no bytes")
     if len(data) > limits.max_bytes:
         raise InputRejected(
             RejectionCause.TOO_MANY_BYTES,
