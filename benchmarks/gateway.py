@@ -79,6 +79,15 @@ class Model:
     images: list[Path]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One load on one server."""
+
+    load: Load
+    processor_ms: float
+    """Processor time the server took per request: what is left when neighbours are busy."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Server:
     """One running server."""
@@ -88,6 +97,13 @@ class Server:
     path: str
     headers: dict[str, str]
     process: psutil.Process
+
+    def measure(self, images: list[Path], concurrency: int, seconds: float) -> Measured:
+        """Load it, and see what processor time it takes."""
+        before = _processor_s(self.process)
+        load = self.load(images, concurrency, seconds, warm_up=2)
+        took = _processor_s(self.process) - before
+        return Measured(load=load, processor_ms=took / (load.requests + 2 * concurrency) * 1e3)
 
     def load(self, images: list[Path], concurrency: int, seconds: float, warm_up: int) -> Load:
         """Load it from a process of its own."""
@@ -147,22 +163,22 @@ def main() -> None:
 
 def measure(
     servers: list[Server], images: list[Path], plan: Plan
-) -> dict[tuple[str, int], list[Load]]:
+) -> dict[tuple[str, int], list[Measured]]:
     """Load every server in turn, once per round and concurrency."""
-    loads: dict[tuple[str, int], list[Load]] = {}
+    loads: dict[tuple[str, int], list[Measured]] = {}
     for server in servers:
         server.load(images, 16, 0.5, warm_up=2)
     for number in range(plan.rounds):
         # Every other round backwards: what follows whom must not favour anyone.
         for server in servers if number % 2 == 0 else reversed(servers):
             for concurrency in CONCURRENCIES:
-                load = server.load(images, concurrency, plan.seconds, warm_up=2)
-                loads.setdefault((server.name, concurrency), []).append(load)
+                measured = server.measure(images, concurrency, plan.seconds)
+                loads.setdefault((server.name, concurrency), []).append(measured)
     return loads
 
 
 def report(
-    loads: dict[tuple[str, int], list[Load]],
+    loads: dict[tuple[str, int], list[Measured]],
     rss: dict[str, float],
     start_s: float,
     destination: Path | None,
@@ -171,23 +187,24 @@ def report(
 
     def ratio(one: str, other: str, concurrency: int) -> float:
         pairs = zip(loads[one, concurrency], loads[other, concurrency], strict=True)
-        return statistics.median(a.per_second / b.per_second for a, b in pairs)
+        return statistics.median(a.load.per_second / b.load.per_second for a, b in pairs)
 
     rows: list[Row] = [
         {
             "server": name,
             "concurrency": concurrency,
-            "requests/s": round(statistics.median(x.per_second for x in each), 1),
-            "p50 ms": round(statistics.median(x.p50_ms for x in each), 2),
-            "p99 ms": round(statistics.median(x.p99_ms for x in each), 2),
-            "errors": sum(x.errors for x in each) / sum(x.requests for x in each),
+            "requests/s": round(statistics.median(x.load.per_second for x in each), 1),
+            "p50 ms": round(statistics.median(x.load.p50_ms for x in each), 2),
+            "p99 ms": round(statistics.median(x.load.p99_ms for x in each), 2),
+            "errors": sum(x.load.errors for x in each) / sum(x.load.requests for x in each),
+            "processor ms": round(statistics.median(x.processor_ms for x in each), 2),
             "RSS MiB": round(rss[name], 0),
         }
         for (name, concurrency), each in loads.items()
     ]
     rows.sort(key=lambda row: (int(str(row["concurrency"])), list(rss).index(str(row["server"]))))
     added = statistics.median(
-        a.p50_ms - b.p50_ms for a, b in zip(loads[OURS, 1], loads[BARE, 1], strict=True)
+        a.load.p50_ms - b.load.p50_ms for a, b in zip(loads[OURS, 1], loads[BARE, 1], strict=True)
     )
     bars = [
         at_least("throughput at 16, over learn.predict", ratio(OURS, LEARN, 16), 5),
@@ -342,6 +359,11 @@ def _wait(url: str, child: "subprocess.Popen[bytes]") -> None:
             pass
         time.sleep(0.01)
     raise TimeoutError(f"{url} was not healthy within 120 s")
+
+
+def _processor_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _rss_mib(process: psutil.Process) -> float:
