@@ -1,14 +1,10 @@
 """Taking events in: each counts once, whatever stops, races or comes again."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
-from sqlalchemy.engine.interfaces import DBAPICursor
 from typing_extensions import override
 
 from monitor.domain import AlarmKind, AlarmState, Severity, Status
@@ -22,6 +18,7 @@ from monitor.store.events import EventLog
 from monitor.store.intakes import Intakes
 from monitor.store.schema import outbox
 from reference_data.errors import BundleCorrupt
+from tests.monitor.crashing import Crash, crash_at
 from tests.monitor.installation import START, Installation
 
 
@@ -172,36 +169,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(inner) for inner in value]
     return value
-
-
-class Crash(BaseException):
-    """The process is gone: nothing may catch this."""
-
-
-@contextmanager
-def crash_at(engine: Engine, step: int) -> Iterator[list[str]]:
-    """Kill the monitor right before its `step`-th statement that writes, or its commit."""
-    steps: list[str] = []
-
-    def count(what: str) -> None:
-        steps.append(what)
-        if len(steps) == step:
-            raise Crash(what)
-
-    def on_execute(_conn: object, _cursor: DBAPICursor, statement: str, *_: object) -> None:
-        if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")):
-            count(statement.split("(")[0].strip())
-
-    def on_commit(_: object) -> None:
-        count("COMMIT")
-
-    event.listen(engine, "before_cursor_execute", on_execute)
-    event.listen(engine, "commit", on_commit)
-    try:
-        yield steps
-    finally:
-        event.remove(engine, "before_cursor_execute", on_execute)
-        event.remove(engine, "commit", on_commit)
 
 
 def test_a_monitor_killed_between_any_two_steps_leaves_no_hole_and_no_double(
