@@ -29,7 +29,7 @@ def alarm_table(listed: Iterable[Alarm], title: str | None = None) -> Table:
     columns = (
         "alarm!",
         "model",
-        "kind",
+        "kind!",
         "severity",
         "state",
         "opened (UTC)!",

@@ -1,0 +1,240 @@
+"""The command line on a real installation: what it prints, and how it ends."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from monitor.cli import app, main
+from monitor.services.assess import assess
+from monitor.services.ingest import ingest
+from monitor.store.bootstrap import ensure_admin_key
+from tests.monitor.installation import Installation
+
+HEAVY = (
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "sqlalchemy",
+    "pydantic",
+    "fastapi",
+    "httpx",
+    "deltalake",
+    "onnxruntime",
+    "apprise",
+    "apscheduler",
+    "torch",
+)
+COMMANDS = {
+    "import",
+    "up",
+    "gateway",
+    "monitor",
+    "send",
+    "status",
+    "doctor",
+    "demo",
+    "keys",
+    "db",
+    "events",
+    "alarms",
+    "rollout",
+}
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    monkeypatch.setenv("FIELDWATCH_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return Installation(tmp_path / "home")
+
+
+@pytest.fixture
+def with_alarm(installation: Installation) -> Installation:
+    bundle = installation.serve()
+    installation.healthy(bundle, 40)
+    installation.novel(bundle, 30)
+    ingest(installation.monitor(), installation.clock)
+    assess(installation.monitor())
+    ensure_admin_key(installation.engine, installation.settings.store.home, installation.clock)
+    return installation
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def parsed(run: Run, *arguments: str) -> Any:
+    code, out, err = run(*arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom monitor.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    listed, _, loaded = done.stdout.partition("LOADED")
+    words = {line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2:]}
+    assert words >= COMMANDS
+    assert not set(HEAVY) & {module.partition(".")[0] for module in loaded.split()}
+
+
+def test_every_command_takes_json_and_config() -> None:
+    def walk(path: tuple[str, ...]) -> None:
+        result = CliRunner().invoke(app, [*path, "--help"])
+        assert result.exit_code == 0, path
+        described = result.output
+        if "Commands:" in described:
+            for line in described.partition("Commands:")[2].splitlines():
+                if line.startswith("  ") and line[2] != " ":
+                    walk((*path, line.split()[0]))
+        if path and ("Commands:" not in described or path == ("events",)):
+            assert "--json" in described, path
+            assert "--config" in described or path == ("demo",), path
+
+    walk(())
+
+
+def test_looking_makes_no_installation_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FIELDWATCH_HOME", raising=False)
+    for command in (["status"], ["events"], ["alarms", "list"]):
+        code, out, err = run(*command)
+        assert (code, out) == (1, "")
+        assert err.count("\n") == 1
+        assert "fieldwatch up" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_setting_nobody_knows_is_one_line_and_exit_2(
+    installation: Installation, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "fieldwatch.toml").write_text("[monitor]\nprot = 8001\n")
+    code, _, err = run("status")
+    assert code == 2
+    assert "monitor.prot: unknown key; did you mean port?" in err
+    assert "Traceback" not in err
+
+
+def test_an_unexpected_fault_is_one_line_unless_debugging(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    def explode(**_: object) -> int:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr("monitor.commands.status.run", explode)
+    code, _, err = run("status")
+    assert code == 1
+    assert err.startswith("fieldwatch: unexpected ZeroDivisionError: boom")
+    with pytest.raises(ZeroDivisionError):
+        main(["--debug", "status"])
+
+
+def test_status_shows_models_evidence_and_alarms(with_alarm: Installation, run: Run) -> None:
+    code, out, _ = run("status")
+    assert code == 0
+    for word in ("bears", "observe", "semantic", "novelty", "ticket", "No gateway has ever"):
+        assert word in out
+    found = parsed(run, "status")
+    [model] = found["models"]
+    assert model["traffic"]["ok"] + model["ingested"]["ok"] >= 70
+    assert len(model["streams"]) == 4
+    assert parsed(run, "status", "--model", "wolves")["models"] == []
+
+
+def test_events_are_listed_and_shown_beside_training_items(
+    with_alarm: Installation, run: Run
+) -> None:
+    listed = parsed(run, "events", "--flagged", "--limit", "3")
+    assert len(listed) == 3
+    assert all(event["flagged"] for event in listed)
+    assert parsed(run, "events", "--rejected") == []
+    shown = parsed(run, "events", "show", listed[0]["event_id"])
+    assert len(shown["nearest"]) == 5
+    code, out, _ = run("events", "show", listed[0]["event_id"])
+    assert "most like it in training" in out
+    assert "train/" in out
+    code, _, err = run("events", "show", "nonsense")
+    assert code == 1
+    assert "there is no event nonsense" in err
+
+
+def test_alarms_are_listed_and_shown_by_a_beginning_of_their_id(
+    with_alarm: Installation, run: Run
+) -> None:
+    [alarm] = parsed(run, "alarms", "list")
+    assert parsed(run, "alarms", "show", alarm["id"][:13]) == alarm
+    _, out, _ = run("alarms", "show", alarm["id"])
+    assert "worst inputs since the onset" in out
+    assert "5.0% expected of healthy inputs" in out.replace("\n", " ")
+
+
+def test_keys_are_made_listed_and_revoked(with_alarm: Installation, run: Run) -> None:
+    made = parsed(run, "keys", "create", "ann", "--role", "operator")
+    assert made["key"].startswith("fw_")
+    keys = parsed(run, "keys", "list")
+    assert [(key["person"], key["role"]) for key in keys] == [
+        ("admin", "admin"),
+        ("ann", "operator"),
+    ]
+    assert made["key"] not in json.dumps(keys)
+    assert parsed(run, "keys", "revoke", keys[1]["id"]) == {"revoked": keys[1]["id"]}
+    code, _, err = run("keys", "revoke", keys[0]["id"])
+    assert code == 1
+    assert "last admin key" in err
+
+
+def test_a_kill_is_armed_shown_and_released(with_alarm: Installation, run: Run) -> None:
+    assert parsed(run, "rollout", "kill", "--reason", "smoke")["changed"]
+    assert not parsed(run, "rollout", "kill", "--reason", "smoke")["changed"]
+    _, out, _ = run("status")
+    assert "kill latch armed" in out
+    assert parsed(run, "status")["models"][0]["killed"]
+    assert parsed(run, "rollout", "unkill", "--reason", "over")["changed"]
+    assert not parsed(run, "status")["models"][0]["killed"]
+
+
+def test_db_upgrade_is_safe_to_repeat(installation: Installation, run: Run) -> None:
+    assert parsed(run, "db", "upgrade") == parsed(run, "db", "upgrade")
+
+
+def test_send_explains_what_it_cannot_do(with_alarm: Installation, run: Run) -> None:
+    code, _, err = run("send", "nowhere", "--model", "bears")
+    assert code == 1
+    assert "there is no such file or folder" in err
+    code, _, err = run("send", ".", "--segment", "north")
+    assert code == 2
+    assert "write it as key=value" in err
+
+
+def test_import_without_trust_explains_the_risk_and_stops(
+    installation: Installation, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "learner.pkl").write_bytes(b"not opened")
+    code, _, err = run("import", "learner.pkl", "--data", ".", "--name", "bears")
+    assert code == 1
+    assert "--trust-pickle" in err
