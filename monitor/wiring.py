@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from monitor.errors import NotFound
 from monitor.services.context import Context
@@ -20,6 +19,9 @@ from monitor.store.engine import connect
 from monitor.store.events import EventLog
 from monitor.store.migration import check_current, migrate
 from monitor.store.settings import load_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -78,6 +80,19 @@ def ready_store(context: Context) -> None:
     check_current(context.engine)
 
 
+def make_app(context: Context) -> "FastAPI":
+    """Put the monitor together: its API, its metrics and its schedule."""
+    # Commands that only look at the store need none of this.
+    from prometheus_client import CollectorRegistry
+
+    from monitor.jobs import Ticker
+    from monitor.metrics import JobMetrics
+    from monitor.web.app import create_app
+
+    registry = CollectorRegistry()
+    return create_app(context, registry, Ticker(context, JobMetrics(registry)))
+
+
 def serve(settings: MonitorSettings) -> None:
     """Run the monitor until a signal: its schedule in threads, its API in front.
 
@@ -86,7 +101,7 @@ def serve(settings: MonitorSettings) -> None:
     StaleSchema
         If the state store is older than this program and not ours alone to upgrade.
     """
-    from monitor.web.app import create_app
+    import uvicorn
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
@@ -97,7 +112,7 @@ def serve(settings: MonitorSettings) -> None:
         ensure_admin_key(context.engine, settings.store.home, context.clock())
     try:
         uvicorn.run(
-            create_app(context),
+            make_app(context),
             host=options.host,
             port=options.port,
             log_config=None,

@@ -4,14 +4,15 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from monitor.errors import FieldwatchError
-from monitor.jobs import Ticker
-from monitor.metrics import JobMetrics, StoreCollector, add_build_info
+from monitor.metrics import StoreCollector, add_build_info
 from monitor.services.context import Context
 from monitor.services.status import read_metrics
 from monitor.store.migration import check_current
@@ -23,26 +24,38 @@ from reference_data.errors import ReferenceDataError
 _log = logging.getLogger("fieldwatch.web")
 
 
-def create_app(context: Context) -> FastAPI:
-    """Build the application; its schedule runs while it does.
+class Background(Protocol):
+    """What runs while the application does."""
+
+    def start(self) -> None:
+        """Begin; return at once."""
+
+    def stop(self) -> None:
+        """End, and wait for what is under way."""
+
+
+def create_app(context: Context, registry: CollectorRegistry, background: Background) -> FastAPI:
+    """Build the application.
 
     Parameters
     ----------
     context
         What services work with, as `monitor.wiring.make_context` makes it; not closed here.
+    registry
+        Holds the series of this process; those of the store are added to it.
+    background
+        The schedule.
     """
-    registry = CollectorRegistry()
     add_build_info(registry, installed_version())
     registry.register(StoreCollector(lambda: read_metrics(context)))
-    ticker = Ticker(context, JobMetrics(registry))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        ticker.start()
+        background.start()
         try:
             yield
         finally:
-            ticker.stop()
+            await to_thread.run_sync(background.stop)
 
     app = FastAPI(
         title="Fieldwatch monitor",

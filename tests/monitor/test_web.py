@@ -13,8 +13,8 @@ from monitor.errors import EventsUnreachable, LastAdminKey, StoreUnreachable
 from monitor.services import assess, key_desk
 from monitor.services.ingest import ingest
 from monitor.web.access import OPEN, needed_role
-from monitor.web.app import create_app
 from monitor.web.errors import STATUSES, status_of
+from monitor.wiring import make_app
 from tests.monitor.installation import Installation
 
 METRICS = Path(__file__).parents[2] / "dashboards" / "metrics.md"
@@ -27,7 +27,7 @@ def installation(tmp_path: Path) -> Installation:
 
 @pytest.fixture
 def client(installation: Installation) -> TestClient:
-    return TestClient(create_app(installation.monitor()), raise_server_exceptions=False)
+    return TestClient(make_app(installation.monitor()), raise_server_exceptions=False)
 
 
 def key(installation: Installation, role: Role) -> dict[str, str]:
