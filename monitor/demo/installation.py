@@ -90,7 +90,10 @@ def prepare_home(home: Path) -> Path:
 
 
 def run_python(arguments: Sequence[str], *, what: str, quiet: bool = False) -> str:
-    """Run a Python module as a child, its remarks on our screen; return what it printed.
+    """Run a Python module as a child and return what it printed.
+
+    Unless `quiet`, what it prints goes to our stderr as it comes, and nothing is returned: our
+    stdout is for the story.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def run_python(arguments: Sequence[str], *, what: str, quiet: bool = False) -> s
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *arguments],
-        stdout=subprocess.PIPE if quiet else None,
+        stdout=subprocess.PIPE if quiet else sys.stderr.fileno(),
         stderr=subprocess.PIPE if quiet else None,
         text=True,
         check=False,
