@@ -115,9 +115,7 @@ def make_bundle(parent: Path, *, name: str = "colours", version: str = "1") -> B
         certified_reason="150 calibration rows",
         counts=Counts(train=150, temperature=0, calibrate=150, estimate=0),
         seed=0,
-        parity=Parity(
-            items=1, max_input_difference=0, max_probability_difference=0, agreed=1
-        ),
+        parity=Parity(items=1, max_input_difference=0, max_probability_difference=0, agreed=1),
         episodes_known=False,
     )
     fitted = {f"semantic.{k}": v for k, v in semantic.to_arrays().items()}
