@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
