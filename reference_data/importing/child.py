@@ -76,6 +76,8 @@ def main() -> None:
 def _import(job: Job, folder: Path, means: tuple[str, ...], reporter: _Reporter) -> Outcome:
     warnings.simplefilter("ignore")
     reporter.tick("opening the Learner", None, 0)
+    if job.code is not None:
+        _run_code(Path(job.code))
     # Imported here, not above: this process must be confined before it imports anything large.
     import fastai
     import torch
@@ -113,14 +115,15 @@ def _import(job: Job, folder: Path, means: tuple[str, ...], reporter: _Reporter)
 
 
 def _open(job: Job) -> Any:
+    import torch
     from fastai.learner import Learner, load_learner
 
-    if job.code is not None:
-        _run_code(Path(job.code))
     try:
-        learner = load_learner(job.learner, cpu=True)
-    except ImportRefused:
-        raise
+        try:
+            learner = load_learner(job.learner, cpu=True)
+        except UnboundLocalError:
+            # fastai 2.8 swallows most ImportErrors here and trips over its unset result.
+            learner = torch.load(job.learner, map_location="cpu", weights_only=False)
     except (AttributeError, ImportError) as error:
         raise ImportRefused(_missing(job, error)) from error
     except (pickle.UnpicklingError, EOFError) as error:

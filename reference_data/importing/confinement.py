@@ -7,6 +7,7 @@ first and allow the second. Files are not confined beyond their size: code in th
 still read and write what the user may.
 """
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -64,7 +65,9 @@ def _limit_resources() -> None:
     for kind, wanted in limits:
         _, hard = resource.getrlimit(kind)
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(kind, (limit, limit))
+        # Not every system knows every limit; the network is what must not stay open.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (limit, limit))
 
 
 def _enter_empty_network() -> bool:

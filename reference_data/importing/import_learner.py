@@ -111,23 +111,22 @@ def _refuse_bad_request(request: ImportRequest) -> None:
         )
     if request.code is not None and not request.code.is_file():
         raise ImportRefused(f"there is no file {request.code}. Check --code.")
-    if request.version is not None and _versions(request).get(request.version):
+    if request.version in _versions(request.bundles / request.name):
         raise ImportRefused(
             f"{request.name} has a version {request.version} already. Give another --version, or "
             "none to take the next number."
         )
 
 
-def _versions(request: ImportRequest) -> dict[str, Path]:
-    """Return the bundles there are of this model, by version."""
-    pattern = re.compile(r"(.+)-[0-9a-f]{12}")
-    folders = (request.bundles / request.name).glob("*-*")
-    return {found[1]: path for path in folders if (found := pattern.fullmatch(path.name))}
-
-
-def _next_version(request: ImportRequest) -> str:
-    numbers = [int(version) for version in _versions(request) if version.isdecimal()]
+def next_version(bundles: Path) -> str:
+    """Return the number after the highest among the versions in a model's folder of bundles."""
+    numbers = [int(version) for version in _versions(bundles) if version.isdecimal()]
     return str(max(numbers, default=0) + 1)
+
+
+def _versions(bundles: Path) -> set[str]:
+    pattern = re.compile(r"([^.].*)-[0-9a-f]{12}")
+    return {found[1] for path in bundles.glob("*") if (found := pattern.fullmatch(path.name))}
 
 
 def _hash(file: Path) -> str:
@@ -207,7 +206,7 @@ def _manifest(
 ) -> Manifest:
     return Manifest(
         name=request.name,
-        version=request.version or _next_version(request),
+        version=request.version or next_version(request.bundles / request.name),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         learner_sha256=digest,
         learner_file=request.learner.name,
