@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inference.settings import LimitOptions
 from monitor.store.event import UNKNOWN_MODEL
 from reference_data.preprocess import DecodeLimits
 from reference_data.scoring import Scored, Scorer
@@ -242,31 +244,28 @@ def test_a_chunked_upload_is_served_within_the_limit_and_stopped_at_it(gateway: 
     assert gateway.event(refused.json()["event_id"])["cause"] == "too_many_bytes"
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(gateway: Gateway) -> None:
+def first_answer(gateway: Gateway, length: int) -> bytes:
+    """Declare a length, send three bytes, and wait for what the gateway says."""
     key = gateway.client.headers["authorization"]
-    with httpx.stream(
-        "POST",
-        f"{gateway.url}/predict",
-        headers={"Authorization": key, "Content-Type": FORM, "Content-Length": str(10**12)},
-        content=iter([]),
-    ) as answer:
-        assert answer.status_code == 413
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n"
+    head += f"Content-Type: {FORM}\r\nContent-Length: {length}\r\n\r\n"
+    port = int(gateway.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        raw.sendall(f"{head}--b".encode())
+        return raw.recv(4096)
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(gateway: Gateway) -> None:
+    answer = first_answer(gateway, 10**12)
+    assert b" 413 " in answer.split(b"\r\n")[0]
+    assert b"too_many_bytes" in answer
 
 
 def test_a_client_that_dawdles_is_told_so(tmp_path: Path) -> None:
-    from inference.settings import LimitOptions
-
     with serving(tmp_path, limits=LimitOptions(receive_timeout_s=0.2)) as gateway:
-        import socket
-
-        with socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2]))) as raw:
-            key = gateway.client.headers["authorization"]
-            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n"
-            raw.sendall(f"{head}Content-Type: {FORM}\r\nContent-Length: 99\r\n\r\n--b".encode())
-            raw.settimeout(10)
-            answer = raw.recv(4096)
-        assert b"408" in answer.split(b"\r\n")[0]
-        assert b"too_slow" in answer
+        answer = first_answer(gateway, 99)
+    assert b" 408 " in answer.split(b"\r\n")[0]
+    assert b"too_slow" in answer
 
 
 def test_what_cannot_be_written_down_is_answered_and_given_to_a_human(
