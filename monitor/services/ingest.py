@@ -17,7 +17,7 @@ from uuid6 import uuid7
 
 from monitor import policy
 from monitor.domain import Alarm, AlarmState, Crossing, Evidence, Status, StreamName
-from monitor.errors import Conflict
+from monitor.errors import Conflict, EpochConflict
 from monitor.policy import Action, Change, Outcome, Rules
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import notices
@@ -322,6 +322,10 @@ def _save(
     with context.engine.begin() as conn:
         # The cursors first: of two monitors with the same events the second waits here and loses.
         Cursors(conn).save(model, decided.moved, loaded=loaded.cursors, now=now)
+        # A batch that holds events of a bundle routed after we loaded would pass them by.
+        epoch = Routes(conn).epoch(model)
+        if epoch != loaded.snapshot.epoch:
+            raise EpochConflict(model, loaded.snapshot.epoch, epoch)
         Intakes(conn).add(model, decided.counts)
         revise(conn, model, decided.late, now)
         for name, state in decided.states.items():

@@ -274,6 +274,29 @@ def test_a_new_version_starts_afresh_and_ends_the_alarms_of_the_old_one(
     assert set(capitals.values()) == {5}
 
 
+def test_a_version_routed_while_its_events_are_read_misses_none_of_them(
+    installation: Installation,
+) -> None:
+    installation.serve()
+    new = []
+
+    def meanwhile() -> None:
+        if not new:
+            new.append(installation.serve(version="2"))
+
+    class Switched(EventLog):
+        @override
+        def after(self, *arguments: Any, **options: Any) -> Any:
+            meanwhile()
+            if installation.seq == 0:
+                installation.healthy(new[0], 5)
+            return super().after(*arguments, **options)
+
+    events = Switched(installation.settings.store.events)
+    [intake] = ingest(installation.monitor(events=events), installation.clock)
+    assert (intake.events, intake.episodes) == (5, 5)
+
+
 def test_time_is_granted_once_and_a_burst_of_events_earns_none(tmp_path: Path) -> None:
     detectors = DetectorOptions(clock="seconds", false_alarm_days=1)
     installation = Installation(tmp_path, MonitorOptions(detectors=detectors, ingest_batch=10))
