@@ -125,6 +125,9 @@ def _open(job: Job) -> Any:
             # fastai 2.8 swallows most ImportErrors here and trips over its unset result.
             learner = torch.load(job.learner, map_location="cpu", weights_only=False)
     except (AttributeError, ImportError) as error:
+        other = re.search(r"'([^']+)' object has no attribute 'dls'", str(error))
+        if other:
+            raise ImportRefused(_no_learner(job, other[1])) from error
         raise ImportRefused(_missing(job, error)) from error
     except (pickle.UnpicklingError, EOFError) as error:
         raise ImportRefused(
@@ -138,11 +141,15 @@ def _open(job: Job) -> Any:
             f"those installed here ({_versions()})."
         ) from error
     if not isinstance(learner, Learner):
-        raise ImportRefused(
-            f"{job.learner_name} holds a {type(learner).__name__}, not a Learner. Export the whole "
-            'Learner with learn.export("model.pkl"); learn.save writes weights only.'
-        )
+        raise ImportRefused(_no_learner(job, type(learner).__name__))
     return learner
+
+
+def _no_learner(job: Job, found: str) -> str:
+    return (
+        f"{job.learner_name} holds a {found}, not a Learner. Export the whole Learner with "
+        'learn.export("model.pkl"); learn.save writes weights only.'
+    )
 
 
 def _run_code(file: Path) -> None:
@@ -176,7 +183,11 @@ def _missing(job: Job, error: AttributeError | ImportError) -> str:
             "package, install it beside Fieldwatch."
         )
     found = re.search(r"attribute '([^']+)' on <module '([^']+)'", text)
-    what = f"{found[1]!r} of {found[2]}" if found else text.splitlines()[-1].strip()
+    what = text.splitlines()[-1].strip()
+    if found:
+        # The owner's script or notebook was __main__ then; this module is now.
+        ours = found[2] in ("__main__", "reference_data.importing.child")
+        what = f"{found[1]!r} of {'the script it was exported from' if ours else found[2]}"
     return (
         f"{job.learner_name} refers to {what}, which is not defined here. Put its definition into "
         "a Python file and pass that with --code FILE.py."

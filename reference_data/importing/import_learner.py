@@ -61,7 +61,7 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
     chosen = choose_for_parity(surveyed.table.rows, parity.ITEMS, request.seed)
     with tempfile.TemporaryDirectory(prefix="fieldwatch-import-") as name:
         folder = Path(name)
-        with progress.step(f"copying {request.learner.name}, SHA-256 {digest}", None):
+        with progress.step(f"copying {request.learner.name}, SHA-256 {digest[:16]}…", None):
             job = _job(request, chosen, folder, digest)
         outcome = run_child(job, folder, progress)
         check_labels(surveyed.table, outcome.vocab)
