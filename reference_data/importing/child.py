@@ -82,10 +82,10 @@ def _import(job: Job, folder: Path, means: tuple[str, ...], reporter: _Reporter)
     import fastai
     import torch
 
-    from reference_data.importing import export, layers, transforms
+    from reference_data.importing import export, layers, targets, transforms
 
     learner = _open(job)
-    vocab = transforms.read_vocab(learner)
+    vocab = targets.read_vocab(learner)
     form, items = transforms.as_items(learner, job.items)
     preprocessing = transforms.restate(learner, items[0], Path(job.items[0]))
     inputs = _predict(learner, items, len(vocab), folder, reporter)

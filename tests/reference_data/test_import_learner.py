@@ -218,12 +218,12 @@ def test_a_learner_that_changes_its_inputs_in_secret_is_refused(folder: Path) ->
 
 
 def refusal(make: Callable[[], Any], picture: Path) -> str:
-    from reference_data.importing import transforms
+    from reference_data.importing import targets, transforms
 
     learner = make()
 
     def read() -> None:
-        transforms.read_vocab(learner)
+        targets.read_vocab(learner)
         _, items = transforms.as_items(learner, [str(picture)])
         transforms.restate(learner, items[0], picture)
 
@@ -264,10 +264,10 @@ def test_other_tasks_than_naming_one_class_are_refused_by_name(folder: Path) -> 
     "loss", ["CrossEntropyLossFlat", "FocalLossFlat", "LabelSmoothingCrossEntropyFlat"]
 )
 def test_losses_with_softmax_are_taken(folder: Path, loss: str) -> None:
-    from reference_data.importing import transforms
+    from reference_data.importing import targets
 
     learner = make_learner(folder, loss_func=getattr(fastai(), loss)())
-    assert transforms.read_vocab(learner) == ("digit 0", "digit 1", "digit 2")
+    assert targets.read_vocab(learner) == ("digit 0", "digit 1", "digit 2")
 
 
 def test_a_function_that_opens_pictures_its_own_way_is_refused_by_name(folder: Path) -> None:
