@@ -4,10 +4,12 @@
 makes it again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -132,7 +134,7 @@ def make_bundle(parent: Path, *, name: str = "colours", version: str = "1") -> B
     return bundles.write(parent / name, manifest, files)
 
 
-def _archive(arrays: "dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]") -> bytes:
+def _archive(arrays: Mapping[str, Any]) -> bytes:
     buffer = BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
