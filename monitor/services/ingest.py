@@ -8,7 +8,7 @@ where the cursors stand; of two monitors on the same events one saves, the other
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -52,7 +52,7 @@ COLUMNS = (
     "p_domain",
 )
 MAX_ATTEMPTS = 8
-"""Loads of one batch before a lost race is an error: the winners did the work."""
+"""Loads of one batch before it is left to the monitors that were quicker."""
 ACTOR = "detector"
 
 
@@ -122,28 +122,35 @@ def ingest_model(context: Context, model: str, now: datetime) -> Intake:
     Raises
     ------
     Conflict
-        If other monitors won the race for one batch `MAX_ATTEMPTS` times.
+        If `MAX_ATTEMPTS` saves failed although no other monitor moved the cursors.
     """
     limit = context.settings.monitor.ingest_batch
     done: list[tuple[int, _Decided]] = []
-    while True:
-        rows, decided = _retrying(lambda: _pass(context, model, now))
-        done.append((rows, decided))
-        if rows < limit:
-            return _summarise(model, done)
+    while (taken := _pass(context, model, now)) is not None:
+        done.append(taken)
+        if taken[0] < limit:
+            break
+    return _summarise(model, done)
 
 
-def _retrying(attempt: Callable[[], tuple[int, _Decided]]) -> tuple[int, _Decided]:
-    for _ in range(MAX_ATTEMPTS - 1):
+def _pass(context: Context, model: str, now: datetime) -> tuple[int, _Decided] | None:
+    """Take one batch in; ``None`` when other monitors are quicker at it time and again."""
+    seen: list[Mapping[str, int]] = []
+    lost: Conflict | None = None
+    for _ in range(MAX_ATTEMPTS):
+        loaded = _load(context, model)
         try:
-            return attempt()
-        except Conflict:
-            continue
-    return attempt()
+            return _take(context, model, loaded, now)
+        except Conflict as conflict:
+            lost = conflict
+            seen.append(loaded.cursors)
+    assert lost is not None
+    if seen[0] == seen[-1]:
+        raise lost
+    return None
 
 
-def _pass(context: Context, model: str, now: datetime) -> tuple[int, _Decided]:
-    loaded = _load(context, model)
+def _take(context: Context, model: str, loaded: _Loaded, now: datetime) -> tuple[int, _Decided]:
     events = context.events.after(
         model, loaded.cursors, columns=COLUMNS, limit=context.settings.monitor.ingest_batch
     )

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
+from pydantic import SecretStr
 from sqlalchemy import Engine
 from uuid6 import uuid7
 
@@ -94,13 +95,17 @@ def write_bundle(
 class Installation:
     """Everything one monitor needs, and a gateway's pen to write events with."""
 
-    def __init__(self, home: Path, options: MonitorOptions | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        options: MonitorOptions | None = None,
+        *,
+        database_url: SecretStr | None = None,
+    ) -> None:
+        detectors = DetectorOptions(clock="episodes", false_alarm_episodes=300)
         self.settings = MonitorSettings(
-            store=StoreSettings(home=home),
-            monitor=options
-            or MonitorOptions(
-                detectors=DetectorOptions(clock="episodes", false_alarm_episodes=300)
-            ),
+            store=StoreSettings(home=home, database_url=database_url),
+            monitor=options or MonitorOptions(detectors=detectors),
         )
         self.engine = connect(self.settings.store)
         migrate(self.engine)

@@ -8,7 +8,7 @@ import pytest
 from typing_extensions import override
 
 from monitor.domain import AlarmKind, AlarmState, Severity, Status
-from monitor.errors import CursorConflict
+from monitor.errors import EpochConflict
 from monitor.services.ingest import MAX_ATTEMPTS, ingest
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.alarms import Alarms
@@ -17,6 +17,7 @@ from monitor.store.engine import connect, reading
 from monitor.store.events import EventLog
 from monitor.store.intakes import Intakes
 from monitor.store.schema import outbox
+from reference_data.bundle import Bundle
 from reference_data.errors import BundleCorrupt
 from tests.monitor.crashing import Crash, crash_at
 from tests.monitor.installation import START, Installation
@@ -243,7 +244,9 @@ def test_of_two_monitors_on_the_same_events_one_saves_and_the_other_loads_again(
     assert installation.dump()["outbox"] == ["opened"]
 
 
-def test_a_race_that_is_lost_again_and_again_is_an_error(installation: Installation) -> None:
+def test_a_race_lost_again_and_again_leaves_the_work_to_the_winner(
+    installation: Installation,
+) -> None:
     bundle = installation.serve()
     installation.novel(bundle, 5)
 
@@ -252,9 +255,21 @@ def test_a_race_that_is_lost_again_and_again_is_an_error(installation: Installat
         installation.healthy(bundle, 1)
 
     events = Interrupted(installation.settings.store.events, meanwhile)
-    with pytest.raises(CursorConflict, match="another monitor read on"):
-        ingest(installation.monitor(events=events), installation.clock)
+    [loser] = ingest(installation.monitor(events=events), installation.clock)
+    assert loser.events == 0
     assert installation.dump()["intakes"] == [("bears", {Status.OK: 5 + MAX_ATTEMPTS - 1})]
+
+
+def test_a_save_that_fails_although_nobody_was_quicker_is_an_error(
+    installation: Installation,
+) -> None:
+    bundle = installation.serve()
+    installation.novel(bundle, 5)
+
+    events = Interrupted(installation.settings.store.events, installation.serve)
+    with pytest.raises(EpochConflict, match="somebody published in between"):
+        ingest(installation.monitor(events=events), installation.clock)
+    assert installation.dump()["intakes"] == []
 
 
 def test_a_new_version_starts_afresh_and_ends_the_alarms_of_the_old_one(
@@ -278,7 +293,7 @@ def test_a_version_routed_while_its_events_are_read_misses_none_of_them(
     installation: Installation,
 ) -> None:
     installation.serve()
-    new = []
+    new: list[Bundle] = []
 
     def meanwhile() -> None:
         if not new:
