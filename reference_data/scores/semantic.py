@@ -7,7 +7,7 @@ by itself; `conformal` gives it meaning with rows that were not used here.
 Beyond the most unusual training row a rank goes on growing, logarithmically. A network has seen
 its training rows, so held-out ones already lie near that end; were the rank to stop at 1, novel
 inputs would tie with them. (Digits 0–7 against 8 and 9: AUROC .981 with ranks that stop, .992
-with ranks that go on.)
+with ranks that go on linearly. The logarithm alarms as early and lets no member dominate.)
 """
 
 from collections.abc import Mapping, Sequence

@@ -74,4 +74,4 @@ def test_the_degraded_scanner_blurs_and_washes_out_but_keeps_the_size() -> None:
     sharp = Image.fromarray(np.tile(np.array([[0, 255]], dtype=np.uint8), (32, 16)))
     worn = np.asarray(degrade(sharp, np.random.default_rng(1)), dtype=float)
     assert worn.shape == (32, 32)
-    assert worn.std() < 0.5 * np.asarray(sharp, dtype=float).std()
+    assert worn.std() < 0.8 * np.asarray(sharp, dtype=float).std()
