@@ -298,7 +298,9 @@ def _declares_no_pixels(name: str, data: bytes) -> bool:
 def _to_array(image: Image.Image, divisor: float) -> NDArray[np.float32]:
     pixels = np.asarray(image)
     channels_first = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    array: NDArray[np.float32] = channels_first.astype(np.float32) / np.float32(divisor)
+    # Into planes at once: what follows is three times slower on interleaved channels.
+    array = np.empty(channels_first.shape, np.float32)
+    np.divide(channels_first, np.float32(divisor), out=array)
     return array
 
 

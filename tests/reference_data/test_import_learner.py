@@ -63,6 +63,12 @@ def fastai() -> Any:
     return fastai.vision.all
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported_quietly() -> None:
+    """Import fastai before anything of ours does: it warns of its own past."""
+    fastai()
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write handwritten digits 0 to 2 as pictures, held-out ones apart, and the owner's module."""
