@@ -1,6 +1,7 @@
 """The training data and its split are read as written, or refused by name."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +9,7 @@ import pytest
 
 from reference_data.errors import ImportRefused
 from reference_data.importing.survey import choose_for_parity, survey
-from reference_data.importing.table import Row, Table, check_labels, read_table
+from reference_data.importing.table import SPLIT_LINE, Row, Table, check_labels, read_table
 from tests.reference_data.odd_pictures import encoded, noise, sixteen_bits
 
 
@@ -81,6 +82,24 @@ def test_a_list_of_held_out_paths_is_understood_wherever_it_was_written(
 def test_a_split_file_may_say_of_each_item_which_side_it_is_on(folder: Path) -> None:
     (folder / "split.csv").write_text("path,is_valid\nblack/1.png,True\nblack/2.png,False\n")
     assert [item for item, held in sides(read_table(folder)).items() if held] == ["black/1.png"]
+
+
+@pytest.mark.torch
+def test_the_line_for_the_notebook_writes_a_split_file_from_paths_and_from_rows(
+    folder: Path,
+) -> None:
+    import numpy
+    import pandas  # type: ignore[import-untyped]  # ships no types
+    from fastcore.foundation import L
+
+    paths = L(folder / "black/2.png", Path("bears/teddy/1.png"))
+    rows = pandas.DataFrame({"file": ["black/2.png", "teddy/1.png"], "label": ["a", "b"]}, [3, 7])
+    for items in (paths, rows):
+        dls = SimpleNamespace(valid_ds=SimpleNamespace(items=items))
+        names = {"pd": pandas, "np": numpy, "dls": dls}
+        exec(SPLIT_LINE.format(folder=folder), names)  # noqa: S102  our own constant
+        held_out = [item for item, held in sides(read_table(folder)).items() if held]
+        assert held_out == ["black/2.png", "teddy/1.png"]
 
 
 def test_a_split_file_for_other_data_is_refused_by_name(folder: Path) -> None:
