@@ -56,8 +56,10 @@ class BundleMissing(BundleError):
     """There is no bundle there, or one of its files is gone."""
 
     def __init__(self, path: Path, file: str | None = None) -> None:
-        what = f"{path} is not a bundle: it has no manifest.json" if file is None else (
-            f"the bundle {path} has lost its file {file}"
+        what = (
+            f"{path} is not a bundle: it has no manifest.json"
+            if file is None
+            else (f"the bundle {path} has lost its file {file}")
         )
         super().__init__(f"{what}. Import the model again, or restore the folder from a backup.")
 
