@@ -7,7 +7,7 @@ after their window was done bring on a revision of it; nothing is overwritten.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -109,7 +109,7 @@ def due(begun: datetime, latest_end: datetime, seconds: int) -> list[Window]:
     return windows
 
 
-def revise(conn: Connection, model: str, times: Iterable[datetime], now: datetime) -> int:
+def revise(conn: Connection, model: str, times: Sequence[datetime], now: datetime) -> int:
     """Ask for windows that were done before these events arrived to be done again.
 
     Parameters
@@ -123,14 +123,7 @@ def revise(conn: Connection, model: str, times: Iterable[datetime], now: datetim
     now
         Recorded as the time of the request.
     """
-    revised = 0
-    covered: Window | None = None
-    for at in sorted(set(times)):
-        if covered is not None and covered.start <= at < covered.end:
-            continue
-        covered = Windows(conn).revise(JOB, model, at, now)
-        revised += covered is not None
-    return revised
+    return Windows(conn).revise(JOB, model, times, now)
 
 
 def _finish(context: Context, claim: Claim) -> None:

@@ -18,7 +18,7 @@ from uuid6 import uuid7
 from monitor import policy
 from monitor.domain import Alarm, AlarmState, Crossing, Evidence, Status, StreamName
 from monitor.errors import Conflict, EpochConflict
-from monitor.policy import Action, Change, Outcome, Rules
+from monitor.policy import Action, Outcome, Rules
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import notices
 from monitor.services.assess import floor, revise
@@ -31,7 +31,7 @@ from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.cursors import Cursors
-from monitor.store.engine import reading
+from monitor.store.engine import database_now, reading
 from monitor.store.intakes import Intakes
 from monitor.store.outbox import Outbox
 from monitor.store.routes import Routes
@@ -154,16 +154,18 @@ def _take(context: Context, model: str, loaded: _Loaded, now: datetime) -> tuple
     events = context.events.after(
         model, loaded.cursors, columns=COLUMNS, limit=context.settings.monitor.ingest_batch
     )
+    routed = loaded.snapshot.bundle_sha
+    if not events.num_rows and all(alarm.bundle_sha == routed for alarm in loaded.standing):
+        return 0, _Decided(outcome=Outcome(changes=(), standing=()))
     reference = context.references.open(loaded.bundle)
     options = context.settings.monitor.detectors
     streams = open_streams(model, reference.baseline, terms(options, loaded.models), options.delta)
     decided = decide(loaded, reference, streams, events, context.settings.monitor, now)
-    if events.num_rows or decided.outcome.changes:
-        evidence = {
-            alarm.id: gather(context.events, reference, alarm)
-            for alarm in _with_new_crossings(decided.outcome)
-        }
-        _save(context, model, loaded, decided, evidence, now)
+    evidence = {
+        alarm.id: gather(context.events, reference, alarm)
+        for alarm in _with_new_crossings(decided.outcome)
+    }
+    _save(context, model, loaded, decided, evidence)
     return events.num_rows, decided
 
 
@@ -322,11 +324,12 @@ def _save(
     loaded: _Loaded,
     decided: _Decided,
     evidence: Mapping[str, Evidence],
-    now: datetime,
 ) -> None:
     targets = notices.targets(context.settings.monitor)
     sha = loaded.snapshot.bundle_sha
     with context.engine.begin() as conn:
+        # The clock all monitors share, so that notices go out in the order of their causes.
+        now = database_now(conn)
         # The cursors first: of two monitors with the same events the second waits here and loses.
         Cursors(conn).save(model, decided.moved, loaded=loaded.cursors, now=now)
         # A batch that holds events of a bundle routed after we loaded would pass them by.
@@ -340,29 +343,26 @@ def _save(
             version = 0 if saved is None else saved.version
             document = state.to_json()
             Streams(conn).save(model, sha, name, document, expected_version=version, now=now)
+        alarms = Alarms(conn)
         for change in decided.outcome.changes:
             alarm = change.alarm
             shown = replace(alarm, evidence=evidence.get(alarm.id, alarm.evidence))
-            _apply(Alarms(conn), replace(change, alarm=shown))
-            for target in targets if change.action is not Action.REFRESHED else ():
-                notice = notices.compose(replace(change, alarm=shown))
+            match change.action:
+                case Action.OPENED:
+                    alarms.open(shown)
+                case Action.REFRESHED:
+                    # Saved below, or with the resolution, as the last one left it.
+                    continue
+                case Action.RESOLVED:
+                    alarms.refresh(shown)
+                    alarms.resolve(shown, shown.resolved_at or now)
+            notice = notices.compose(replace(change, alarm=shown))
+            for target in targets:
                 Outbox(conn).put(target, notice.key, notices.encode(notice), now)
             detail = {"model": model, "kind": alarm.kind, "reason": change.reason}
             Audit(conn).add(ACTOR, f"alarm.{change.action}", f"alarm/{alarm.id}", detail, now)
         for alarm in decided.outcome.standing:
-            shown = replace(alarm, evidence=evidence.get(alarm.id, alarm.evidence))
-            Alarms(conn).refresh(shown)
-
-
-def _apply(alarms: Alarms, change: Change) -> None:
-    match change.action:
-        case Action.OPENED:
-            alarms.open(change.alarm)
-        case Action.REFRESHED:
-            alarms.refresh(change.alarm)
-        case Action.RESOLVED:
-            assert change.alarm.resolved_at is not None
-            alarms.resolve(change.alarm, change.alarm.resolved_at)
+            alarms.refresh(replace(alarm, evidence=evidence.get(alarm.id, alarm.evidence)))
 
 
 def _summarise(model: str, done: Sequence[tuple[int, _Decided]]) -> Intake:

@@ -32,6 +32,9 @@ KAPPA = 1.0
 
 STATE_FORMAT = 1
 
+STRETCH = 256
+"""Episodes played at once: what lies beyond a crossing is played again from the restart."""
+
 Ranks = npt.NDArray[np.int64]
 
 
@@ -185,17 +188,19 @@ class Stream:
         -------
         The state after the stretch, and the crossings by position in it.
         """
-        log_e = self.bets.log_e(self.observe(episodes))
+        observations = self.observe(episodes)
         crossings: dict[int, Crossing] = {}
         start = 0
         while start < len(episodes):
-            advance = capital.update(
-                state.capital, log_e[start:], np.asarray(grants[start:]), self.log_threshold
-            )
-            marks = _marks(state, advance.state, episodes[start:])
+            end = min(start + STRETCH, len(episodes))
+            log_e = self.bets.log_e(observations[start:end])
+            granted = np.asarray(grants[start:end])
+            advance = capital.update(state.capital, log_e, granted, self.log_threshold)
+            marks = _marks(state, advance.state, episodes[start:end])
             state = replace(state, capital=advance.state, marks=marks)
             if advance.crossed_at is None:
-                break
+                start = end
+                continue
             position = start + advance.crossed_at
             crossings[position] = self._crossing(state, advance.log_evidence, episodes[position])
             state = replace(self.fresh(), granted_until=state.granted_until)

@@ -6,6 +6,8 @@ still the claimant's. ``now`` is the database's clock (`monitor.store.engine.dat
 only one all monitors share.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -107,31 +109,35 @@ class Windows:
         )
         return created.rowcount == 1
 
-    def revise(self, job: str, scope: str, at: datetime, now: datetime) -> Window | None:
-        """Ask for the window that covers an instant to be done again, if it was done.
+    def revise(self, job: str, scope: str, times: Sequence[datetime], now: datetime) -> int:
+        """Ask for the windows that cover these instants to be done again, where they were done.
 
         A window that is still to be done will see the late data anyway.
 
         Returns
         -------
-            The window of the new revision; ``None`` when none was needed.
+            How many windows got a new revision.
         """
-        newest = self._conn.execute(
+        if not times:
+            return 0
+        ordered = sorted(times)
+        rows = self._conn.execute(
             select(windows)
             .where(
                 windows.c.job == job,
                 windows.c.scope == scope,
-                windows.c.start_at <= at,
-                windows.c.end_at > at,
+                windows.c.start_at <= ordered[-1],
+                windows.c.end_at > ordered[0],
             )
-            .order_by(windows.c.revision.desc())
-            .limit(1)
-        ).one_or_none()
-        if newest is None or newest.status != WindowStatus.DONE.value:
-            return None
-        window = Window(start=newest.start_at, end=newest.end_at)
-        self.create(job, scope, window, now, revision=newest.revision + 1)
-        return window
+            .order_by(windows.c.revision)
+        )
+        revised = 0
+        for row in {(row.start_at, row.end_at): row for row in rows}.values():
+            window = Window(start=row.start_at, end=row.end_at)
+            covers = bisect_left(ordered, window.end) > bisect_left(ordered, window.start)
+            if covers and row.status == WindowStatus.DONE.value:
+                revised += self.create(job, scope, window, now, revision=row.revision + 1)
+        return revised
 
     def newest_end(self, job: str, scope: str) -> datetime | None:
         """Read where the windows of a scope end, to create the next without a hole."""

@@ -81,8 +81,7 @@ def test_an_alarm_is_told_once_however_often_its_stream_crosses(
         assert row.topic == "log"
         assert row.key == f"alarm/{alarm.id}/opened"
         actions = [entry.action for entry in Audit(conn).all(target=f"alarm/{alarm.id}")]
-    assert actions.count("alarm.opened") == 1
-    assert actions.count("alarm.refreshed") == alarm.crossings - 1
+    assert actions == ["alarm.opened"]
 
 
 def test_an_alarm_resolves_after_a_hundred_quiet_episodes(installation: Installation) -> None:
@@ -196,7 +195,7 @@ def test_a_monitor_killed_between_any_two_steps_leaves_no_hole_and_no_double(
             except Crash:
                 engine.dispose()
                 assert installation.dump() == before, steps[-1]
-    assert step > 15
+    assert step > 10
     assert "COMMIT" in steps
 
     after = installation.dump()
