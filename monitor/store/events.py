@@ -8,21 +8,18 @@ what is missing.
 A process that forks must open its `EventLog` after the fork: its threads do not survive it.
 """
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake import CommitProperties, QueryBuilder, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
-from monitor.errors import BatchInvalid, EventsUnreachable
 from monitor.store import predicates
+from monitor.store.delta_table import SharedTable
 from monitor.store.event import ARROW_SCHEMA
-from monitor.store.local_sync import local_folder, sync_commits
+from monitor.store.event_order import check_batch, in_order
 
 MAX_COMMIT_RETRIES = 200
 """With the library's 15, fifty of 400 commits by 16 writers failed; with this, none."""
@@ -31,13 +28,35 @@ PARTITIONS = ["model", "date"]
 
 _KEYS = ["writer", "seq", "at"]
 
+SMALL_FILES = 64
+
+_STATISTICS = [
+    *("event_id", "writer", "seq", "at", "version", "case_id", "unit", "episode_id", "status"),
+    *("flagged", "epoch", "actor"),
+]
+"""By these, files are skipped; statistics of the other columns would only swell the log."""
+
 _CONFIGURATION: dict[str, str | None] = {
-    # By these, files are skipped; statistics of the other columns would only swell the log.
-    "delta.dataSkippingStatsColumns": (
-        "event_id,writer,seq,at,version,case_id,unit,episode_id,status,flagged,epoch,actor"
-    ),
-    "delta.checkpointInterval": "50",
+    "delta.dataSkippingStatsColumns": ",".join(_STATISTICS),
+    "delta.checkpointInterval": "20",
+    # Nobody travels back in time here. By default a month of log entries and a week's list of
+    # merged files would stay, and each opening of the table would pay for them.
+    "delta.logRetentionDuration": "interval 1 hours",
+    # Longer than merged files are kept: a file that is no longer listed would never be deleted.
+    "delta.deletedFileRetentionDuration": "interval 3 hours",
 }
+
+
+_NO_FILES = pa.schema(
+    [
+        ("size_bytes", pa.int64()),
+        ("num_records", pa.int64()),
+        ("min.at", pa.timestamp("us", tz="UTC")),
+        ("max.at", pa.timestamp("us", tz="UTC")),
+        ("partition.model", pa.string()),
+        ("partition.date", pa.date32()),
+    ]
+).empty_table()
 
 
 class EventLog:
@@ -53,12 +72,13 @@ class EventLog:
         storage_options
             Credentials and options of the object store.
         """
-        self._url = url
-        self._options = dict(storage_options or {}) or None
-        self._table: DeltaTable | None = None
-        self._lock = threading.Lock()
-        self._folder = local_folder(url)
-        self._synced: int | None = None
+        self._shared = SharedTable(
+            url,
+            storage_options,
+            schema=ARROW_SCHEMA,
+            partition_by=PARTITIONS,
+            configuration=_CONFIGURATION,
+        )
 
     def append(self, events: pa.Table, *, writer: str, last_seq: int) -> bool:
         """Append the rows of a batch that are not durable yet.
@@ -84,22 +104,70 @@ class EventLog:
         EventsUnreachable
             The table did not take the batch, or did not say so; send it again.
         """
-        _check(events, writer, last_seq)
-        with self._opened(make=True) as table:
-            assert table is not None
-            before = self._synced if self._synced is not None else table.version() - 1
+        check_batch(events, writer, last_seq)
+        with self._shared.committing() as table:
             durable = table.transaction_version(writer) or 0
-            if last_seq > durable:
-                self._commit(table, events, durable, Transaction(writer, last_seq))
-            # Also where there was nothing to commit: the attempt before may have died in between.
-            if self._folder is not None:
-                sync_commits(self._folder, range(before + 1, table.version() + 1))
-                self._synced = table.version()
-            return last_seq > durable
+            if last_seq <= durable:
+                return False
+            fresh = events.filter(pc.greater(events["seq"], durable))
+            properties = CommitProperties(
+                max_commit_retries=MAX_COMMIT_RETRIES,
+                app_transactions=[Transaction(writer, last_seq)],
+            )
+            if fresh.num_rows:
+                write_deltalake(table, fresh, mode="append", commit_properties=properties)
+            else:
+                table.create_write_transaction(
+                    [], "append", table.schema(), PARTITIONS, commit_properties=properties
+                )
+            return True
+
+    def compact(self, now: datetime, *, more_than: int = SMALL_FILES) -> int:
+        """Merge small files, so that reading and appending stay quick. The events stay as they are.
+
+        Safe beside appends, reads and other compactions; the files that were merged are deleted an
+        hour later, when nobody reads them any more.
+
+        Parameters
+        ----------
+        now
+            Recorded as the time of the merge.
+        more_than
+            Do nothing while the table has no more small files than this to spare.
+
+        Returns
+        -------
+            How many files were merged; 0 when there was nothing to do, or another process did it.
+
+        Raises
+        ------
+        EventsUnreachable
+            The table does not answer.
+        """
+        # Imported where it is needed: a gateway only appends, and need not carry this.
+        from monitor.store.compaction import merge_small_files, surplus
+
+        if surplus(self._files(), PARTITIONS) <= more_than:
+            return 0
+        with self._shared.committing() as table:
+            try:
+                merged = merge_small_files(
+                    table,
+                    self._shared.options,
+                    partition_by=PARTITIONS,
+                    statistics=_STATISTICS,
+                    max_commit_retries=MAX_COMMIT_RETRIES,
+                    now=now,
+                )
+            except CommitFailedError:
+                return 0
+        with self._shared.committing() as table:
+            table.vacuum(retention_hours=1, dry_run=False, enforce_retention_duration=False)
+        return merged
 
     def durable_seq(self, writer: str) -> int:
         """Read the last `seq` of a writer that the table accounts for; 0 when there is none."""
-        with self._opened() as table:
+        with self._shared.opened() as table:
             return 0 if table is None else table.transaction_version(writer) or 0
 
     def after(
@@ -178,7 +246,11 @@ class EventLog:
         flagged_only
             Leave out what was not flagged.
         """
-        where = predicates.of_model(model) + (" AND flagged" if flagged_only else "")
+        where = predicates.of_model(model)
+        if flagged_only:
+            where = f"{where} AND flagged"
+        elif (since := self._newest_since(model, limit)) is not None:
+            where = f"{where} AND at >= {predicates.instant(since)}"
         return self._query(columns, where, f"ORDER BY at DESC, writer, seq DESC LIMIT {int(limit)}")
 
     def writers(self) -> list[str]:
@@ -188,124 +260,35 @@ class EventLog:
 
     def count(self, model: str | None = None) -> int:
         """Count the events of a model, or of all, from the table's log alone."""
-        with self._opened() as table:
-            if table is None:
-                return 0
-            files = pa.table(table.get_add_actions(flatten=True))
-        if model is not None:
-            files = files.filter(pc.equal(files["partition.model"].cast(pa.string()), model))
-        return pc.sum(files["num_records"]).as_py() or 0
+        return pc.sum(self._files(model)["num_records"]).as_py() or 0
 
-    def _commit(
-        self, table: DeltaTable, events: pa.Table, durable: int, transaction: Transaction
-    ) -> None:
-        properties = CommitProperties(
-            max_commit_retries=MAX_COMMIT_RETRIES, app_transactions=[transaction]
-        )
-        fresh = events.filter(pc.greater(events["seq"], durable))
-        if fresh.num_rows:
-            write_deltalake(table, fresh, mode="append", commit_properties=properties)
-        else:
-            table.create_write_transaction(
-                [], "append", table.schema(), PARTITIONS, commit_properties=properties
-            )
+    def _newest_since(self, model: str | None, limit: int) -> datetime | None:
+        """Find a time since which there are `limit` events: older files need no opening."""
+        newest = self._files(model).sort_by([("max.at", "descending")])
+        ends = pc.cumulative_sum(newest["num_records"]).to_pylist()
+        enough = next((number for number, end in enumerate(ends, 1) if end >= limit), None)
+        return None if enough is None else pc.min(newest["min.at"].slice(0, enough)).as_py()
+
+    def _files(self, model: str | None = None) -> pa.Table:
+        """List the files of a model, or all, with what is known of each."""
+        with self._shared.opened() as table:
+            if table is None:
+                return _NO_FILES
+            files = pa.table(table.get_add_actions(flatten=True))
+        if model is None:
+            return files
+        return files.filter(pc.equal(files["partition.model"].cast(pa.string()), model))
 
     def _query(self, columns: Sequence[str], where: str, rest: str = "") -> pa.Table:
         empty = pa.schema([ARROW_SCHEMA.field(column) for column in columns]).empty_table()
-        with self._opened() as table:
+        with self._shared.opened() as table:
             if table is None:
                 return empty
             builder = QueryBuilder().register("events", table)
         # What was registered stays as it was, so others need not wait while the rows are read.
         listed = ", ".join(f'"{column}"' for column in columns)
-        with _translated(self._url):
+        with self._shared.translated():
             stream = builder.execute(f"SELECT {listed} FROM events WHERE {where} {rest}")
             found = pa.RecordBatchReader.from_stream(stream).read_all()
         # The engine hands out views and dictionaries; callers get the declared types.
         return found.cast(empty.schema)
-
-    @contextmanager
-    def _opened(self, *, make: bool = False) -> Iterator[DeltaTable | None]:
-        """Hold the table as it is now; ``None`` when nobody has made it."""
-        with self._lock, _translated(self._url):
-            try:
-                if self._table is not None:
-                    self._table.update_incremental()
-                else:
-                    self._table = self._open()
-                    if self._table is None and make:
-                        self._table = self._make()
-                yield self._table
-            except BaseException:
-                # Whatever went wrong, the next caller looks at the place afresh.
-                self._table = None
-                raise
-
-    def _open(self) -> DeltaTable | None:
-        try:
-            return DeltaTable(self._url, storage_options=self._options)
-        except TableNotFoundError:
-            return None
-
-    def _make(self) -> DeltaTable:
-        try:
-            return DeltaTable.create(
-                self._url,
-                ARROW_SCHEMA,
-                mode="ignore",
-                partition_by=PARTITIONS,
-                name="events",
-                configuration=_CONFIGURATION,
-                storage_options=self._options,
-            )
-        except DeltaError:
-            # Somebody may have made it at this moment; if not, the first error tells more.
-            table = self._open()
-            if table is None:
-                raise
-            return table
-
-
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """Raise ours in place of the library's errors."""
-    try:
-        yield
-    except BaseException as error:
-        # A panic of the library derives from BaseException and passes every `except Exception`.
-        panicked = type(error).__name__ == "PanicException"
-        if panicked or isinstance(error, DeltaError | OSError | pa.ArrowException):
-            cause = (str(error).strip() or repr(error)).splitlines()[0]
-            raise EventsUnreachable(url, cause) from error
-        raise
-
-
-def in_order(rows: pa.Table) -> pa.Table:
-    """Sort by (time, writer, seq), no event earlier than those before it in its writer.
-
-    Parameters
-    ----------
-    rows
-        With the columns ``writer``, ``seq`` and ``at``.
-    """
-    rows = rows.sort_by([("writer", "ascending"), ("seq", "ascending")])
-    at = rows["at"].cast(pa.int64()).to_numpy().copy()
-    writers = rows["writer"].combine_chunks().dictionary_encode().indices.to_numpy()
-    for writer in np.unique(writers):
-        mine = writers == writer
-        at[mine] = np.maximum.accumulate(at[mine])
-    return rows.take(np.lexsort((rows["seq"].to_numpy(), writers, at)))
-
-
-def _check(events: pa.Table, writer: str, last_seq: int) -> None:
-    if not events.num_rows:
-        return
-    seqs = events["seq"].to_numpy()
-    if pc.any(pc.not_equal(events["writer"], writer)).as_py():
-        raise BatchInvalid(writer, "it holds rows of another writer")
-    if (np.diff(seqs) <= 0).any():
-        raise BatchInvalid(writer, "its rows are not in rising order of seq")
-    if seqs[0] < 1:
-        raise BatchInvalid(writer, f"it begins at seq {seqs[0]}, and the first is 1")
-    if seqs[-1] > last_seq:
-        raise BatchInvalid(writer, f"it holds seq {seqs[-1]}, above its last_seq {last_seq}")

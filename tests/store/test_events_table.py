@@ -15,13 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.domain import Actor, Reason, Stage, Status
 from monitor.errors import BatchInvalid, EventsUnreachable, TimeNotAware
+from monitor.store.compaction import merge_small_files
 from monitor.store.event import ARROW_SCHEMA, Event, to_arrow
-from monitor.store.events import EventLog, in_order
+from monitor.store.event_order import in_order
+from monitor.store.events import EventLog
 from monitor.store.local_sync import local_folder
 
 START = datetime(2026, 11, 23, 23, 59, 30, 123457, tzinfo=UTC)
@@ -219,7 +222,7 @@ def test_a_checkpoint_is_synced_with_the_commit_that_made_it(
 ) -> None:
     synced: set[str] = set()
     monkeypatch.setattr(os, "fsync", lambda fd: synced.add(os.readlink(f"/proc/self/fd/{fd}")))
-    for seq in range(1, 52):
+    for seq in range(1, 25):
         _append(log, [seq])
     made = list((tmp_path / "events" / "_delta_log").glob("*checkpoint*"))
     assert len(made) == 2
@@ -302,21 +305,127 @@ def _append_and_die(url: str) -> None:
     os._exit(9)
 
 
-def test_how_far_a_writer_came_outlives_checkpoints_and_compaction(tmp_path: Path) -> None:
+def test_a_reader_that_slept_while_the_log_was_cleaned_up_goes_on(tmp_path: Path) -> None:
+    """How far writers came outlives the log entries that said so, in the checkpoint."""
     url = str(tmp_path / "events")
-    log = EventLog(url)
-    for seq in range(1, 61):
+    log, asleep = EventLog(url), EventLog(url)
+    _append(log, [1], "w2")
+    assert asleep.durable_seq("w2") == 1
+    for seq in range(1, 31):
         _append(log, [seq])
     table = DeltaTable(url)
-    table.optimize.compact()
+    table.alter.set_table_properties({"delta.logRetentionDuration": "interval 0 days"})
     table.create_checkpoint()
     table.cleanup_metadata()
-    assert list((tmp_path / "events" / "_delta_log").glob("*.checkpoint.parquet"))
-    for reader in (log, EventLog(url)):
-        assert reader.durable_seq("w1") == 60
-        assert not _append(reader, range(1, 61))
-        assert _seqs(reader) == list(range(1, 61))
-        assert _seqs(reader, {"w1": 58}) == [59, 60]
+    entries = tmp_path / "events" / "_delta_log"
+    assert not (entries / f"{1:020d}.json").exists()
+    assert not (entries / f"{10:020d}.json").exists()
+    for reader in (asleep, log, EventLog(url)):
+        assert (reader.durable_seq("w1"), reader.durable_seq("w2")) == (30, 1)
+        assert not _append(reader, range(1, 31))
+        assert _seqs(reader, {"w1": 28}) == [1, 29, 30]
+
+
+def test_merging_small_files_changes_nothing_that_is_read(log: EventLog, tmp_path: Path) -> None:
+    for seq in range(1, 41):
+        _append(log, [seq], "w1", "bears" if seq % 4 else "cats")
+    before = log.by_ids([f"w1-{seq:06d}" for seq in range(1, 41)], ARROW_SCHEMA.names)
+    assert log.compact(START, more_than=36) == 0
+    assert log.compact(START, more_than=35) == 40  # two models on two days: four files stay
+    assert log.by_ids([f"w1-{seq:06d}" for seq in range(1, 41)], ARROW_SCHEMA.names) == before
+    assert log.compact(START, more_than=0) == 0
+    assert log.durable_seq("w1") == 40
+    assert _seqs(log, {"w1": 30}) == [31, 33, 34, 35, 37, 38, 39]
+    assert not _append(log, range(1, 41))
+    assert _append(log, range(1, 42))
+    assert log.count() == 41
+    assert EventLog(str(tmp_path / "events")).count("cats") == 10
+
+
+def test_a_merged_file_is_still_left_alone_when_nothing_in_it_is_wanted(
+    log: EventLog, tmp_path: Path
+) -> None:
+    model = "a model's/name=1 %ü"
+    for seq in range(1, 11):
+        _append(log, [seq], model=model)
+    assert log.compact(START, more_than=0) == 10
+    _append(log, range(11, 21), model=model)
+    (merged,) = (tmp_path / "events" / "merged").iterdir()
+    assert log.after(model, {}, columns=["seq"]).num_rows == 20
+    merged.unlink()
+    assert log.after(model, {"w1": 10}, columns=["seq"])["seq"].to_pylist() == list(range(11, 21))
+    assert log.recent(model, 5, columns=["seq"])["seq"].to_pylist() == [20, 19, 18, 17, 16]
+    with pytest.raises(EventsUnreachable):
+        log.after(model, {"w1": 9}, columns=["seq"])
+
+
+def test_merged_files_stay_for_an_hour_and_are_then_deleted(log: EventLog, tmp_path: Path) -> None:
+    for seq in range(1, 11):
+        _append(log, [seq])
+    before = set(_files(tmp_path))
+    now = datetime.now(UTC)
+    assert log.compact(now, more_than=0) == 10
+    assert before <= set(_files(tmp_path))
+    for seq in range(11, 21):
+        _append(log, [seq])
+    log.compact(now - timedelta(hours=2), more_than=0)
+    later = set(_files(tmp_path))
+    assert before <= later
+    assert len(later) == len(before) + 1
+    assert _seqs(log) == list(range(1, 21))
+
+
+def test_of_two_merges_of_the_same_files_one_is_refused(log: EventLog, tmp_path: Path) -> None:
+    """The library's own compaction commits both, and doubles every event."""
+    for seq in range(1, 6):
+        _append(log, [seq])
+    tables = [DeltaTable(str(tmp_path / "events")) for _ in range(2)]
+
+    def merge(table: DeltaTable) -> int:
+        return merge_small_files(
+            table,
+            None,
+            partition_by=["model", "date"],
+            statistics=["seq"],
+            max_commit_retries=200,
+            now=START,
+        )
+
+    assert merge(tables[0]) == 5
+    with pytest.raises(CommitFailedError):
+        merge(tables[1])
+    assert _seqs(log) == [1, 2, 3, 4, 5]
+
+
+def test_a_table_that_nobody_made_needs_no_merging(log: EventLog) -> None:
+    assert log.compact(START, more_than=0) == 0
+
+
+def test_appending_and_merging_at_once_disturb_neither(tmp_path: Path) -> None:
+    url = str(tmp_path / "events")
+    _append(EventLog(url), [1])
+    merged: list[int] = []
+
+    def merge() -> None:
+        log = EventLog(url)
+        while not appended.is_set():
+            merged.append(log.compact(START, more_than=4))
+
+    appended = threading.Event()
+    threads = [threading.Thread(target=merge) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    log = EventLog(url)
+    try:
+        for seq in range(2, 41):
+            assert _append(log, [seq])
+    finally:
+        appended.set()
+        for thread in threads:
+            thread.join()
+    assert sum(merged) > 0
+    assert _seqs(log) == list(range(1, 41))
+    assert log.count() == 40
 
 
 def _files(tmp_path: Path) -> dict[Path, tuple[int, int]]:
