@@ -5,7 +5,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from monitor.commands.screen import console, print_json
-from monitor.services.doctor import Verdict, examine
+from monitor.services.doctor import examine
+from monitor.services.findings import Verdict
 from monitor.settings import Addresses, MonitorSettings
 from monitor.store.settings import load_settings
 from monitor.wiring import make_context

@@ -7,50 +7,29 @@ was loaded. A pass that is killed anywhere has saved everything or nothing, and 
 where the cursors stand; of two monitors on the same events one saves, the other loads again.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-import pyarrow as pa
-from uuid6 import uuid7
-
-from monitor import policy
-from monitor.domain import Alarm, AlarmState, Crossing, Evidence, Status, StreamName
+from monitor.domain import Alarm, AlarmState, Evidence
 from monitor.errors import Conflict, EpochConflict
-from monitor.policy import Action, Outcome, Rules
-from monitor.rollouts.snapshot import Snapshot
+from monitor.policy import Action, Outcome
 from monitor.services import notices
-from monitor.services.assess import floor, revise
+from monitor.services.assess import revise
 from monitor.services.context import Context
 from monitor.services.evidence import gather
-from monitor.services.references import Reference
-from monitor.services.streams import Episode, Stream, StreamState, Terms, open_streams
-from monitor.settings import DetectorOptions, MonitorOptions
+from monitor.services.intake import COLUMNS, Decided, Loaded, decide, terms
+from monitor.services.streams import open_streams
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
-from monitor.store.bundles import Bundles, RegisteredBundle
+from monitor.store.bundles import Bundles
 from monitor.store.cursors import Cursors
 from monitor.store.engine import database_now, reading
 from monitor.store.intakes import Intakes
 from monitor.store.outbox import Outbox
 from monitor.store.routes import Routes
 from monitor.store.streams import Streams
-from monitor.store.streams import StreamState as StoredState
 
-COLUMNS = (
-    "event_id",
-    "writer",
-    "seq",
-    "at",
-    "bundle_sha",
-    "episode_id",
-    "status",
-    "prediction",
-    "confidence",
-    "p_semantic",
-    "p_domain",
-)
 MAX_ATTEMPTS = 8
 """Loads of one batch before it is left to the monitors that were quicker."""
 ACTOR = "detector"
@@ -67,31 +46,6 @@ class Intake:
     """Ids of alarms."""
     refreshed: tuple[str, ...]
     resolved: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Loaded:
-    """The store as one pass found it."""
-
-    snapshot: Snapshot
-    bundle: RegisteredBundle
-    models: int
-    cursors: Mapping[str, int]
-    states: Mapping[StreamName, StoredState]
-    standing: Sequence[Alarm]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decided:
-    """What one pass concludes; nothing of it is saved yet."""
-
-    counts: Mapping[Status, int] = field(default_factory=dict)
-    episodes: int = 0
-    moved: Mapping[str, int] = field(default_factory=dict)
-    late: Sequence[datetime] = ()
-    """Times of events whose window may be done already."""
-    states: Mapping[StreamName, StreamState] = field(default_factory=dict)
-    outcome: Outcome
 
 
 def ingest(context: Context, now: datetime) -> list[Intake]:
@@ -125,7 +79,7 @@ def ingest_model(context: Context, model: str, now: datetime) -> Intake:
         If `MAX_ATTEMPTS` saves failed although no other monitor moved the cursors.
     """
     limit = context.settings.monitor.ingest_batch
-    done: list[tuple[int, _Decided]] = []
+    done: list[tuple[int, Decided]] = []
     while (taken := _pass(context, model, now)) is not None:
         done.append(taken)
         if taken[0] < limit:
@@ -133,7 +87,7 @@ def ingest_model(context: Context, model: str, now: datetime) -> Intake:
     return _summarise(model, done)
 
 
-def _pass(context: Context, model: str, now: datetime) -> tuple[int, _Decided] | None:
+def _pass(context: Context, model: str, now: datetime) -> tuple[int, Decided] | None:
     """Take one batch in; ``None`` when other monitors are quicker at it time and again."""
     seen: list[Mapping[str, int]] = []
     lost: Conflict | None = None
@@ -150,13 +104,13 @@ def _pass(context: Context, model: str, now: datetime) -> tuple[int, _Decided] |
     return None
 
 
-def _take(context: Context, model: str, loaded: _Loaded, now: datetime) -> tuple[int, _Decided]:
+def _take(context: Context, model: str, loaded: Loaded, now: datetime) -> tuple[int, Decided]:
     events = context.events.after(
         model, loaded.cursors, columns=COLUMNS, limit=context.settings.monitor.ingest_batch
     )
     routed = loaded.snapshot.bundle_sha
     if not events.num_rows and all(alarm.bundle_sha == routed for alarm in loaded.standing):
-        return 0, _Decided(outcome=Outcome(changes=(), standing=()))
+        return 0, Decided(outcome=Outcome(changes=(), standing=()))
     reference = context.references.open(loaded.bundle)
     options = context.settings.monitor.detectors
     streams = open_streams(model, reference.baseline, terms(options, loaded.models), options.delta)
@@ -169,11 +123,11 @@ def _take(context: Context, model: str, loaded: _Loaded, now: datetime) -> tuple
     return events.num_rows, decided
 
 
-def _load(context: Context, model: str) -> _Loaded:
+def _load(context: Context, model: str) -> Loaded:
     with reading(context.engine) as conn:
         routes = Routes(conn).current()
         snapshot = routes[model]
-        return _Loaded(
+        return Loaded(
             snapshot=snapshot,
             bundle=Bundles(conn).trusted(snapshot.bundle_sha),
             models=len(routes),
@@ -181,131 +135,6 @@ def _load(context: Context, model: str) -> _Loaded:
             states=Streams(conn).load(model, snapshot.bundle_sha),
             standing=Alarms(conn).all(model=model, state=AlarmState.OPEN),
         )
-
-
-def terms(options: DetectorOptions, models: int) -> dict[StreamName, Terms]:
-    """Divide the false-alarm budget among the streams of one of `models` models."""
-    return {
-        name: Terms(
-            log_threshold=options.log_threshold(name, models),
-            text=f"clock={options.clock} run_length={options.run_length!r} share={share!r}",
-        )
-        for name, share in options.weights.items()
-    }
-
-
-def decide(
-    loaded: _Loaded,
-    reference: Reference,
-    streams: Mapping[StreamName, Stream],
-    events: pa.Table,
-    options: MonitorOptions,
-    now: datetime,
-) -> _Decided:
-    """Conclude what a batch of events means: pure.
-
-    Parameters
-    ----------
-    loaded
-        The store as it was found.
-    reference
-        Of the routed bundle.
-    streams
-        Its detectors.
-    events
-        `COLUMNS` of the batch, in the order it was read.
-    options
-        What the owner has set.
-    now
-        When the pass began; time is granted up to here.
-    """
-    sha = loaded.snapshot.bundle_sha
-    episodes = select_episodes(events, sha)
-    states: dict[StreamName, StreamState] = {}
-    crossings: dict[int, list[Crossing]] = {}
-    for name, stream in streams.items():
-        saved = loaded.states.get(name)
-        state = stream.resume(None if saved is None else saved.state)
-        if episodes:
-            since = state.granted_until or _begun(loaded, saved)
-            grants = _grants(options.detectors, len(episodes), since, now)
-            state, crossed = stream.play(state, episodes, grants)
-            states[name] = replace(state, granted_until=max(since, now))
-            for position, crossing in crossed.items():
-                crossings.setdefault(position, []).append(crossing)
-    superseded = policy.supersede(loaded.standing, sha, now)
-    rules = Rules(
-        certified=reference.manifest.certified and loaded.bundle.certified,
-        expected_flag_rate=reference.manifest.alpha,
-        resolve_after=options.detectors.resolve_after,
-    )
-    outcome = policy.decide(
-        [alarm for alarm in loaded.standing if alarm.bundle_sha == sha],
-        crossings,
-        [episode.at for episode in episodes],
-        rules,
-        lambda: str(uuid7()),
-    )
-    return _Decided(
-        counts=_count(events),
-        episodes=len(episodes),
-        moved=_moved(events),
-        late=_late(events, options, now),
-        states=states,
-        outcome=replace(outcome, changes=(*superseded, *outcome.changes)),
-    )
-
-
-def select_episodes(events: pa.Table, bundle_sha: str) -> list[Episode]:
-    """Keep what the detectors see: the first event of an episode, scored by this bundle."""
-    return [
-        Episode(
-            event_id=row["event_id"],
-            at=row["at"],
-            prediction=row["prediction"],
-            confidence=row["confidence"],
-            p_semantic=row["p_semantic"],
-            p_domain=row["p_domain"],
-        )
-        for row in events.to_pylist()
-        if row["status"] == Status.OK
-        and row["event_id"] == row["episode_id"]
-        and row["bundle_sha"] == bundle_sha
-        and None not in (row["prediction"], row["p_semantic"], row["p_domain"])
-    ]
-
-
-def _begun(loaded: _Loaded, saved: StoredState | None) -> datetime:
-    # A stream of another configuration stood here until it was last saved; a new one begins
-    # with the route.
-    return loaded.snapshot.published_at if saved is None else saved.updated_at
-
-
-def _grants(options: DetectorOptions, count: int, since: datetime, now: datetime) -> list[float]:
-    if options.clock == "episodes":
-        return [1.0] * count
-    # All of the time since the last pass, before its first episode: fixed before any score is seen.
-    return [max(0.0, (now - since).total_seconds()), *[0.0] * (count - 1)]
-
-
-def _count(events: pa.Table) -> dict[Status, int]:
-    return {Status(s): n for s, n in Counter(events["status"].to_pylist()).items()}
-
-
-def _moved(events: pa.Table) -> dict[str, int]:
-    reached: dict[str, int] = {}
-    writers, seqs = events["writer"].to_pylist(), events["seq"].to_pylist()
-    for writer, seq in zip(writers, seqs, strict=True):
-        reached[writer] = max(seq, reached.get(writer, 0))
-    return reached
-
-
-def _late(events: pa.Table, options: MonitorOptions, now: datetime) -> list[datetime]:
-    """List the seconds of events whose window was due before they were taken in."""
-    length = timedelta(seconds=options.window_s)
-    lateness = timedelta(seconds=options.allowed_lateness_s)
-    seconds = {floor(at, 1) for at in events["at"].to_pylist()}
-    return sorted(at for at in seconds if floor(at, options.window_s) + length + lateness <= now)
 
 
 def _with_new_crossings(outcome: Outcome) -> list[Alarm]:
@@ -321,8 +150,8 @@ def _with_new_crossings(outcome: Outcome) -> list[Alarm]:
 def _save(
     context: Context,
     model: str,
-    loaded: _Loaded,
-    decided: _Decided,
+    loaded: Loaded,
+    decided: Decided,
     evidence: Mapping[str, Evidence],
 ) -> None:
     targets = notices.targets(context.settings.monitor)
@@ -365,7 +194,7 @@ def _save(
             alarms.refresh(replace(alarm, evidence=evidence.get(alarm.id, alarm.evidence)))
 
 
-def _summarise(model: str, done: Sequence[tuple[int, _Decided]]) -> Intake:
+def _summarise(model: str, done: Sequence[tuple[int, Decided]]) -> Intake:
     changes = [change for _, decided in done for change in decided.outcome.changes]
 
     def of(action: Action) -> tuple[str, ...]:

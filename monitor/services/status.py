@@ -12,7 +12,7 @@ from monitor.rollouts.kill import KillLatch, is_killed
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import assess
 from monitor.services.context import Context
-from monitor.services.ingest import terms
+from monitor.services.intake import terms
 from monitor.services.references import Reference
 from monitor.services.streams import evidence_ratio, state_from_json
 from monitor.settings import DetectorOptions

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.services.doctor import Finding, Verdict, examine
+from monitor.services.doctor import examine
+from monitor.services.findings import Finding, Verdict
 from monitor.services.kill_switch import arm
 from monitor.settings import Addresses, GatewayAddress, MonitorAddress, MonitorSettings
 from monitor.store.bootstrap import ensure_admin_key
@@ -135,7 +136,7 @@ def test_records_that_wait_too_long_are_found(
     for name in ("01.seg", "02.seg"):
         (spool / name).write_bytes(b"x")
     assert faults(installation, "spool") == []
-    monkeypatch.setattr("monitor.services.doctor.SPOOL_WAIT_S", -1.0)
+    monkeypatch.setattr("monitor.services.state_checks.SPOOL_WAIT_S", -1.0)
     [stuck] = faults(installation, "spool")
     assert "records wait" in stuck.found
 
@@ -158,3 +159,4 @@ def test_a_stale_schema_and_an_absent_installation_are_named(installation: Insta
     other = installation.monitor(engine=connect(settings.store))
     nothing = examine(replace(other, settings=settings), NOBODY)
     assert "there is no installation" in nothing[0].found
+    assert {finding.check for finding in nothing} <= {"state store", "disk"}
