@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-WIDTH_OF_FILES = 120
+WIDTH_OF_FILES = 140
 """Columns of a line when output goes to a file or a pipe."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
