@@ -189,6 +189,7 @@ def _make_engine(
         ),
         max_batch=options.engine.max_batch,
         max_waiting=options.limits.max_waiting,
+        workers=options.engine.workers,
         loop=loop,
         on_batch=partial(metrics.batch, model),
     )

@@ -1,6 +1,6 @@
 """Micro-batching in front of the forward path, without idle delay.
 
-One thread per model runs the forward pass. Whenever it is free it takes everything that waits, up
+A few threads per model run forward passes. Whenever one is free it takes everything that waits, up
 to `max_batch`: a lone input is never held back for company, and under load batches form by
 themselves. Images are decoded by a small pool beside it, so that decoding the next batch overlaps
 with this one. How much may wait is bounded; what comes on top is turned away at once.
@@ -79,6 +79,7 @@ class Engine:
         limits: DecodeLimits,
         max_batch: int,
         max_waiting: int,
+        workers: int = 1,
         loop: asyncio.AbstractEventLoop,
         on_batch: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -95,8 +96,12 @@ class Engine:
         self._closing = False
         self._in_progress = 0
         self._seconds_per_input = 0.01
-        self._worker = threading.Thread(target=self._work, name=f"forward-{model}", daemon=True)
-        self._worker.start()
+        self._workers = [
+            threading.Thread(target=self._work, name=f"forward-{model}-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def waiting(self) -> int:
@@ -138,8 +143,9 @@ class Engine:
         """Answer what waits, then stop; blocks for the last batches."""
         with self._ready:
             self._closing = True
-            self._ready.notify()
-        self._worker.join()
+            self._ready.notify_all()
+        for worker in self._workers:
+            worker.join()
 
     def _accept(self, each: Input) -> "asyncio.Future[Judged]":
         answer: asyncio.Future[Judged] = self._loop.create_future()
