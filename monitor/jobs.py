@@ -59,6 +59,11 @@ def schedule(context: Context) -> tuple[Job, ...]:
             every_s=options.deliver_every_s,
             work=lambda: deliver(context, targets),
         ),
+        Job(
+            name="compact",
+            every_s=60.0,
+            work=lambda: context.events.compact(context.clock()),
+        ),
         Job(name="forget_runs", every_s=3_600.0, work=lambda: forget_runs(context)),
     )
 

@@ -47,16 +47,20 @@ _CONFIGURATION: dict[str, str | None] = {
 }
 
 
-_NO_FILES = pa.schema(
-    [
-        ("size_bytes", pa.int64()),
-        ("num_records", pa.int64()),
-        ("min.at", pa.timestamp("us", tz="UTC")),
-        ("max.at", pa.timestamp("us", tz="UTC")),
-        ("partition.model", pa.string()),
-        ("partition.date", pa.date32()),
-    ]
-).empty_table()
+# Not `empty_table()`: where pandas is installed, that imports it.
+_NO_FILES = pa.Table.from_batches(
+    [],
+    pa.schema(
+        [
+            ("size_bytes", pa.int64()),
+            ("num_records", pa.int64()),
+            ("min.at", pa.timestamp("us", tz="UTC")),
+            ("max.at", pa.timestamp("us", tz="UTC")),
+            ("partition.model", pa.string()),
+            ("partition.date", pa.date32()),
+        ]
+    ),
+)
 
 
 class EventLog:
@@ -280,10 +284,10 @@ class EventLog:
         return files.filter(pc.equal(files["partition.model"].cast(pa.string()), model))
 
     def _query(self, columns: Sequence[str], where: str, rest: str = "") -> pa.Table:
-        empty = pa.schema([ARROW_SCHEMA.field(column) for column in columns]).empty_table()
+        schema = pa.schema([ARROW_SCHEMA.field(column) for column in columns])
         with self._shared.opened() as table:
             if table is None:
-                return empty
+                return pa.Table.from_batches([], schema)
             builder = QueryBuilder().register("events", table)
         # What was registered stays as it was, so others need not wait while the rows are read.
         listed = ", ".join(f'"{column}"' for column in columns)
@@ -291,4 +295,4 @@ class EventLog:
             stream = builder.execute(f"SELECT {listed} FROM events WHERE {where} {rest}")
             found = pa.RecordBatchReader.from_stream(stream).read_all()
         # The engine hands out views and dictionaries; callers get the declared types.
-        return found.cast(empty.schema)
+        return found.cast(schema)
