@@ -46,9 +46,9 @@ HERE = Path(__file__).parent
 CODE = HERE / "lite_learner.py"
 OURS, UNRECORDED, BARE, LEARN = (
     "gateway",
-    "gateway, recording off",
-    "bare FastAPI + ONNX Runtime",
-    "FastAPI + learn.predict",
+    "gateway, unrecorded",
+    "bare ONNX Runtime",
+    "learn.predict",
 )
 CONCURRENCIES = (1, 16)
 
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
+    # Half as long again for starting clients, and the model to prepare.
     minutes = plan.rounds * plan.seconds * len(CONCURRENCIES) * 4 * 1.5 / 60 + 1.5
     print(
         f"{plan.rounds} rounds; this takes about {'1' if options.quick else f'{minutes:.0f}'} min"
@@ -192,7 +193,7 @@ def report(
     rows: list[Row] = [
         {
             "server": name,
-            "concurrency": concurrency,
+            "at once": concurrency,
             "requests/s": round(statistics.median(x.load.per_second for x in each), 1),
             "p50 ms": round(statistics.median(x.load.p50_ms for x in each), 2),
             "p99 ms": round(statistics.median(x.load.p99_ms for x in each), 2),
@@ -202,7 +203,7 @@ def report(
         }
         for (name, concurrency), each in loads.items()
     ]
-    rows.sort(key=lambda row: (int(str(row["concurrency"])), list(rss).index(str(row["server"]))))
+    rows.sort(key=lambda row: (int(str(row["at once"])), list(rss).index(str(row["server"]))))
     added = statistics.median(
         a.load.p50_ms - b.load.p50_ms for a, b in zip(loads[OURS, 1], loads[BARE, 1], strict=True)
     )
