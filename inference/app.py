@@ -12,6 +12,7 @@ from functools import partial
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from starlette.exceptions import HTTPException
 
@@ -53,7 +54,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             app.state.context = context
             yield
 
-    app = FastAPI(
+    # The manual's pages come from here, not from a CDN: a gateway in the field may be offline.
+    app = FastAPIOffline(
+        static_url="/docs/assets",
         title="Fieldwatch gateway",
         summary="Predicts, tells how unusual an input is and who acts, and records every answer.",
         version=package_version(),

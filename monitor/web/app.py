@@ -8,6 +8,7 @@ from typing import Protocol
 
 from anyio import to_thread
 from fastapi import FastAPI, Request
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -57,7 +58,9 @@ def create_app(context: Context, registry: CollectorRegistry, background: Backgr
         finally:
             await to_thread.run_sync(background.stop)
 
-    app = FastAPI(
+    # The manual's pages come from here, not from a CDN: a gateway in the field may be offline.
+    app = FastAPIOffline(
+        static_url="/docs/assets",
         title="Fieldwatch monitor",
         version=installed_version(),
         summary="What the models in the field see, and whether it is what they were trained on.",

