@@ -87,6 +87,8 @@ class Models:
             digest = served.bundle.digest
             if model not in plan.routes or not _is_trusted(plan, digest):
                 log.warning("%s is not served any more: %s…", model, digest[:12])
+                # First the reason: requests between here and the end of this pass are told it.
+                self.refusals = {**self.refusals, model: _why_dropped(plan, model, digest)}
                 self._replace(model, None)
         refusals: dict[str, str] = {}
         for model, snapshot in plan.routes.items():
@@ -159,6 +161,16 @@ def warm_up(bundle: Bundle, forward_path: ForwardPath) -> None:
 def _is_trusted(plan: Plan, digest: str) -> bool:
     registered = plan.bundles.get(digest)
     return registered is not None and registered.state is BundleState.TRUSTED
+
+
+def _why_dropped(plan: Plan, model: str, digest: str) -> str:
+    if model not in plan.routes:
+        return "its route was removed. Import it again, or publish a route."
+    try:
+        _registered(plan, digest)
+    except BundleUntrusted as error:
+        return str(error)
+    return "its bundle is being replaced."
 
 
 def _registered(plan: Plan, digest: str) -> RegisteredBundle:
