@@ -43,7 +43,7 @@ from reference_data.importing.import_learner import import_learner
 from reference_data.importing.request import ImportRequest
 
 HERE = Path(__file__).parent
-CODE = HERE / "lite_learner.py"
+CODE = HERE / "bears_learner.py"
 OURS, UNRECORDED, BARE, LEARN = (
     "gateway",
     "gateway, unrecorded",
@@ -212,7 +212,7 @@ def report(
         at_least("throughput at 16, over the bare endpoint", ratio(OURS, BARE, 16), 0.9),
         at_most("added p50 at 1 over the bare endpoint, ms", added, 2),
         at_most("cost of recording at 16, %", 100 * (1 - ratio(OURS, UNRECORDED, 16)), 3),
-        at_most("RSS, MiB", rss[OURS], 400),
+        at_most("RSS, MB", rss[OURS] * 2**20 / 1e6, 400),
         at_most("start to ready, s", start_s, 3),
     ]
     finish("Gateway serving EfficientNet-Lite0 at 224 px", rows, bars, destination)
@@ -224,7 +224,11 @@ def prepare(folder: Path, images_each: int) -> Model:
     divide(data, images_each)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent)])}
     subprocess.run(
-        [sys.executable, str(CODE), str(data), str(learner)], check=True, env=environment
+        # How well the head was trained does not change how long it takes.
+        [sys.executable, str(CODE), str(data), str(learner), "--epochs", "0"],
+        stdout=subprocess.DEVNULL,
+        check=True,
+        env=environment,
     )
     store = StoreSettings(home=home)
     bundle = import_learner(

@@ -29,7 +29,7 @@ from inference.openapi import document
 from inference.plan import PlanKeeper, StorePlans
 from inference.predicting import Predicting
 from inference.recorder import Counts, Recorder, RecorderOptions
-from inference.settings import GatewaySettings
+from inference.settings import EngineOptions, GatewaySettings
 from inference.spool import Spool
 from inference.upkeep import Upkeep
 from monitor.store.engine import connect
@@ -90,7 +90,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
     recorder = _recorder(settings)
     models = Models(
         home=store.home,
-        open_bundle=partial(_open_bundle, threads=options.engine.threads),
+        open_bundle=partial(_open_bundle, options=options.engine),
         make_engine=partial(_make_engine, settings, metrics, decoders, asyncio.get_running_loop()),
         loop=asyncio.get_running_loop(),
     )
@@ -164,8 +164,8 @@ def _recorder(settings: GatewaySettings) -> Recorder | None:
     )
 
 
-def _open_bundle(bundle: Bundle, *, threads: int) -> Scorer:
-    scorer = Scorer.open(bundle, threads=threads)
+def _open_bundle(bundle: Bundle, *, options: EngineOptions) -> Scorer:
+    scorer = Scorer.open(bundle, threads=options.threads, several=options.workers > 1)
     # Optimising the graph leaves 30 MB that the C library would keep for itself.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -36,8 +36,10 @@ class ForwardPath(Protocol):
     def prepare(self, data: bytes, limits: DecodeLimits) -> Prepared:
         """Decode and transform one upload; raise `InputRejected` for one that cannot be served."""
 
-    def score(self, tensors: Tensor, event_ids: Sequence[str]) -> Sequence[Scored | NonFinite]:
-        """Predict and judge a batch, [n, channels, height, width]."""
+    def score(
+        self, tensors: Tensor, event_ids: Sequence[str], *, alone: bool
+    ) -> Sequence[Scored | NonFinite]:
+        """Predict and judge a batch, [n, channels, height, width]; `alone` when nothing waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Engine:
         self._ready = threading.Condition()
         self._closing = False
         self._in_progress = 0
+        self._passes = 0
         self._seconds_per_input = 0.01
         self._workers = [
             threading.Thread(target=self._work, name=f"forward-{model}-{number}", daemon=True)
@@ -185,18 +188,27 @@ class Engine:
                     return
                 count = min(len(self._queue), self._max_batch)
                 batch = [self._queue.popleft() for _ in range(count)]
+                self._passes += 1
+                # What is still being decoded will want a pass before this one is done.
+                alone = self._passes == 1 and self._in_progress <= count
             start = time.perf_counter()
-            self._answer(self._judge(batch))
+            try:
+                self._answer(self._judge(batch, alone=alone))
+            finally:
+                with self._ready:
+                    self._passes -= 1
             took = (time.perf_counter() - start) / len(batch)
             self._seconds_per_input += 0.1 * (took - self._seconds_per_input)
             self._on_batch(len(batch))
 
     def _judge(
-        self, batch: list[_Waiting]
+        self, batch: list[_Waiting], *, alone: bool
     ) -> "list[tuple[asyncio.Future[Judged], Judged | Exception]]":
         try:
             scored = self._forward_path.score(
-                np.stack([each.tensor for each in batch]), [each.event_id for each in batch]
+                np.stack([each.tensor for each in batch]),
+                [each.event_id for each in batch],
+                alone=alone,
             )
         except Exception as error:
             if len(batch) == 1:
@@ -204,7 +216,7 @@ class Engine:
                 failure = ScoringFailed(Cause.SCORING_FAILED, f"the model failed: {error}")
                 return [(batch[0].answer, failure)]
             # One of them may be to blame: each alone, so that the others are answered.
-            return [pair for each in batch for pair in self._judge([each])]
+            return [pair for each in batch for pair in self._judge([each], alone=alone)]
         return [(each.answer, _judged(each, s)) for each, s in zip(batch, scored, strict=True)]
 
     def _answer(self, pairs: "Sequence[tuple[asyncio.Future[Judged], Judged | Exception]]") -> None:

@@ -155,7 +155,7 @@ class Models:
 def warm_up(bundle: Bundle, forward_path: ForwardPath) -> None:
     """Run the model once, so that the first request does not pay for its preparation."""
     shape = bundle.manifest.preprocessing.shape
-    forward_path.score(np.zeros((1, *shape), np.float32), ["warm-up"])
+    forward_path.score(np.zeros((1, *shape), np.float32), ["warm-up"], alone=True)
 
 
 def _is_trusted(plan: Plan, digest: str) -> bool:

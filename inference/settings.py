@@ -46,16 +46,16 @@ class EngineOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_batch: int = Field(default=3, ge=1, le=256)
+    max_batch: int = Field(default=2, ge=1, le=256)
     """Most inputs in one forward pass. It takes what waits, and never waits for more.
 
-    On a processor larger batches gain nothing (12 ms an image at 1, 14 at 8, EfficientNet-Lite0)
-    and cost memory (15 MB an image).
+    On a processor larger batches gain nothing and cost memory: 15 MB an image and worker with
+    EfficientNet-Lite0.
     """
     workers: int = Field(default=2, ge=1, le=16)
-    """Forward passes under way at once: the second fills the cores where the first cannot."""
+    """Forward passes under way at once, one thread each; best one per core."""
     threads: int = Field(default=0, ge=0)
-    """Threads of one forward pass; 0 for one per core."""
+    """Threads of a forward pass that is alone; 0 for one per core."""
     decoders: int = Field(default=0, ge=0)
     """Threads that decode images; 0 for one per core."""
 

@@ -32,7 +32,9 @@ class Scripted:
             tensor=np.full((1, 2, 2), code, np.float32), properties={"bytes": len(data)}
         )
 
-    def score(self, tensors: Tensor, event_ids: Sequence[str]) -> Sequence[Scored | NonFinite]:
+    def score(
+        self, tensors: Tensor, event_ids: Sequence[str], *, alone: bool
+    ) -> Sequence[Scored | NonFinite]:
         self.go_on.wait(10)
         self.batches.append(list(event_ids))
         codes = tensors[:, 0, 0, 0]
