@@ -153,6 +153,7 @@ def decode(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits) -> I
             RejectionCause.ANIMATED,
             "the file holds several frames; send the one frame to be judged as a still picture",
         )
+    _check_padded(image, preprocessing, limits)
     _load(image)
     if image.mode not in preprocessing.accepted_modes:
         raise InputRejected(
@@ -272,6 +273,20 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         RejectionCause.NOT_AN_IMAGE,
         f"the file is none of the pictures taken here: {', '.join(_FORMATS)}",
     )
+
+
+def _check_padded(image: Image.Image, preprocessing: Preprocessing, limits: DecodeLimits) -> None:
+    """Refuse a long, thin picture that padding would make into one too large to hold."""
+    first = preprocessing.steps[0]
+    if not isinstance(first, Resize):
+        return
+    width, height = first.box(*image.size)
+    if width * height > limits.max_pixels:
+        raise InputRejected(
+            RejectionCause.TOO_MANY_PIXELS,
+            f"the picture is {image.width}×{image.height} and would be padded to {width}×{height} "
+            f"= {width * height:,} pixels; at most {limits.max_pixels:,} are taken",
+        )
 
 
 def _load(image: ImageFile.ImageFile) -> None:

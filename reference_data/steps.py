@@ -66,12 +66,18 @@ class Resize(msgspec.Struct, frozen=True, kw_only=True, tag="resize", forbid_unk
             image = self._to_aspect(image)
         return image.resize((self.width, self.height), _RESAMPLE[self.resample])
 
-    def _to_aspect(self, image: Image.Image) -> Image.Image:
-        width, height = image.size
+    def box(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height that a picture of this size is cut, or padded, to."""
+        if self.method == "squish":
+            return width, height
         across, down = width / self.width, height / self.height
         across_decides = across < down if self.method == "crop" else across > down
         ratio = across if across_decides else down
-        box = (int(ratio * self.width), int(ratio * self.height))
+        return int(ratio * self.width), int(ratio * self.height)
+
+    def _to_aspect(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        box = self.box(width, height)
         if min(box) < 1:
             raise InputRejected(
                 RejectionCause.WRONG_SHAPE,

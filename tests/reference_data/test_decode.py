@@ -217,3 +217,13 @@ def test_an_odd_picture_is_decoded_as_fastai_opens_it(name: str, mode: str, tmp_
     wanted = Preprocessing(mode="L" if mode == "L" else "RGB", steps=COLOUR.steps[:2])
     ours = decode(SERVED[name], wanted, LIMITS)
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+def test_a_picture_that_padding_would_blow_up_is_refused_before_it_is_decoded() -> None:
+    padded = Preprocessing(mode="L", steps=(Resize(width=8, height=8, method="pad"), ToFloat()))
+    limits = DecodeLimits(max_pixels=10_000)
+    with pytest.raises(InputRejected, match="would be padded to 400×400 = 160,000") as refusal:
+        decode(png_of_size(400, 4), padded, limits)
+    assert refusal.value.cause is RejectionCause.TOO_MANY_PIXELS
+    fitting = decode(encoded(noise(100, 60).convert("L"), "PNG"), padded, limits)
+    assert prepare(fitting, padded).shape == (1, 8, 8)
