@@ -9,11 +9,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from monitor.errors import (
@@ -54,6 +55,9 @@ def connect(settings: StoreSettings) -> Engine:
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        # In memory there is no file, and every connection is the same one.
+        if (path := url.database) and path != ":memory:":
+            _stay_with_file(engine, Path(path))
     else:
         options = f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c timezone=UTC"
         engine = create_engine(
@@ -111,6 +115,32 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _stay_with_file(engine: Engine, path: Path) -> None:
+    """Open the database anew when its file was deleted, or replaced by a backup.
+
+    An open connection would go on reading the old file for ever: a kill latch that somebody arms
+    in the new one would never be seen, and the plan would look fresh.
+    """
+
+    def remember(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info["file"] = _identity(path)
+
+    def compare(_: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
+        if _identity(path) != entry.info["file"]:
+            raise DisconnectionError(f"{path} is another file than before")
+
+    event.listen(engine, "connect", remember)
+    event.listen(engine, "checkout", compare)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin_sqlite(connection: Connection) -> None:

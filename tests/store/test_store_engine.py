@@ -1,5 +1,6 @@
 """Connections: who waits for whom, what a failure is called, what an import costs."""
 
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -13,7 +14,13 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.errors import ConstraintBroken, FieldwatchError, SettingsInvalid, StoreUnreachable
+from monitor.errors import (
+    ConstraintBroken,
+    FieldwatchError,
+    SettingsInvalid,
+    StoreError,
+    StoreUnreachable,
+)
 from monitor.rollouts.kill import EVERYTHING, KillScope
 from monitor.store import engine as engine_module
 from monitor.store.engine import connect, reading
@@ -144,3 +151,25 @@ print(sorted(heavy & sys.modules.keys()))
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert found.stdout.strip() == "[]", found.stderr
+
+
+def test_a_database_file_that_was_replaced_is_read_and_a_deleted_one_is_missed(
+    tmp_path: Path, empty_sqlite: Path, now: datetime
+) -> None:
+    """As after a backup was put back under processes that run."""
+    settings = StoreSettings(home=tmp_path)
+    file = tmp_path / "state.db"
+    shutil.copy(empty_sqlite, file)
+    engine = connect(settings)
+    with engine.begin() as connection:
+        KillLatches(connection).arm(KillScope.INSTALLATION, EVERYTHING, "anna", "odd", now)
+    shutil.copy(empty_sqlite, tmp_path / "backup")
+    for leftover in tmp_path.glob("state.db-*"):
+        leftover.unlink()
+    (tmp_path / "backup").replace(file)
+    with reading(engine) as connection:
+        assert KillLatches(connection).armed() == []
+    file.unlink()
+    with pytest.raises(StoreError), reading(engine) as connection:
+        KillLatches(connection).armed()
+    engine.dispose()
