@@ -7,13 +7,15 @@ any division gives the same alarms, so restarts and batch sizes never show.
 Rules
 -----
 - One alarm per model and kind stands open at a time; a further crossing refreshes it.
-- An alarm resolves after `Rules.resolve_after` episodes in a row without a crossing of its stream.
+- An alarm resolves after `Rules.resolve_after` quiet episodes in a row. An episode is quiet when
+  its stream neither crosses nor finds more evidence of a change than before: a crossing restarts
+  the stream from nothing, so a change that goes on takes a while to cross again.
 - Alarms of a model that stand open together share an incident.
 - Only a valid drill certificate lets an alarm page. An uncertified reference opens no alarm at all.
 - A bundle that is no longer routed sees no more episodes, so its alarms end with it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -110,6 +112,7 @@ def severity_of(rules: Rules) -> tuple[Severity, str]:
 def decide(
     standing: Sequence[Alarm],
     crossings: Mapping[int, Sequence[Crossing]],
+    rises: Mapping[StreamName, Set[int]],
     times: Sequence[datetime],
     rules: Rules,
     new_id: Callable[[], str],
@@ -122,6 +125,8 @@ def decide(
         The model's open alarms, at most one of a kind, all of the bundle the episodes came from.
     crossings
         Crossings by the position of their episode in the stretch; each stream at most once there.
+    rises
+        Positions at which the evidence of each stream rose to a new height.
     times
         When each episode of the stretch began, in the order the detectors saw them.
     rules
@@ -138,6 +143,7 @@ def decide(
         raise ValueError(f"a crossing lies outside the stretch of {len(times)} episodes")
     open_alarms = {alarm.kind: alarm for alarm in standing}
     quiet = {alarm.kind: alarm.quiet_episodes for alarm in standing}
+    rising = {kind_of(stream): positions for stream, positions in rises.items()}
     changes: list[Change] = []
     for position, at in enumerate(times):
         crossed = set()
@@ -148,7 +154,7 @@ def decide(
             quiet[change.alarm.kind] = 0
             crossed.add(change.alarm.kind)
         for kind in [kind for kind in open_alarms if kind not in crossed]:
-            quiet[kind] += 1
+            quiet[kind] = 0 if position in rising.get(kind, ()) else quiet[kind] + 1
             if quiet[kind] >= open_alarms[kind].resolve_after:
                 changes.append(_resolve(open_alarms.pop(kind), quiet.pop(kind), at))
     left = tuple(replace(alarm, quiet_episodes=quiet[kind]) for kind, alarm in open_alarms.items())
@@ -236,7 +242,7 @@ def _resolve(alarm: Alarm, quiet: int, at: datetime) -> Change:
     return Change(
         action=Action.RESOLVED,
         alarm=resolved,
-        reason=f"{quiet} episodes without another crossing",
+        reason=f"{quiet} episodes without more evidence",
     )
 
 

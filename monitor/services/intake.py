@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -102,16 +102,18 @@ def decide(
     episodes = select_episodes(events, sha)
     states: dict[StreamName, StreamState] = {}
     crossings: dict[int, list[Crossing]] = {}
+    rises: dict[StreamName, Set[int]] = {}
     for name, stream in streams.items():
         saved = loaded.states.get(name)
         state = stream.resume(None if saved is None else saved.state)
         if episodes:
             since = state.granted_until or _begun(loaded, saved)
             grants = _grants(options.detectors, len(episodes), since, now)
-            state, crossed = stream.play(state, episodes, grants)
-            states[name] = replace(state, granted_until=max(since, now))
-            for position, crossing in crossed.items():
+            played = stream.play(state, episodes, grants)
+            states[name] = replace(played.state, granted_until=max(since, now))
+            for position, crossing in played.crossings.items():
                 crossings.setdefault(position, []).append(crossing)
+            rises[name] = played.rises
     superseded = policy.supersede(loaded.standing, sha, now)
     rules = Rules(
         certified=reference.manifest.certified and loaded.bundle.certified,
@@ -121,6 +123,7 @@ def decide(
     outcome = policy.decide(
         [alarm for alarm in loaded.standing if alarm.bundle_sha == sha],
         crossings,
+        rises,
         [episode.at for episode in episodes],
         rules,
         lambda: str(uuid7()),

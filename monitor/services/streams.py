@@ -131,6 +131,18 @@ def state_from_json(text: str) -> StreamState:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What a stretch of episodes did to a stream."""
+
+    state: StreamState
+    """After the stretch."""
+    crossings: Mapping[int, Crossing]
+    """By position in the stretch."""
+    rises: frozenset[int]
+    """Positions at which the evidence of a change, grants apart, rose to a new height."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stream:
     """One stream of one bundle under one configuration."""
@@ -172,7 +184,7 @@ class Stream:
 
     def play(
         self, state: StreamState, episodes: Sequence[Episode], grants: Sequence[float]
-    ) -> tuple[StreamState, dict[int, Crossing]]:
+    ) -> Played:
         """Play a stretch of episodes, restarting after every crossing.
 
         Parameters
@@ -183,13 +195,10 @@ class Stream:
             In the order the detectors read them.
         grants
             Capital granted before each episode.
-
-        Returns
-        -------
-        The state after the stretch, and the crossings by position in it.
         """
         observations = self.observe(episodes)
         crossings: dict[int, Crossing] = {}
+        rises: set[int] = set()
         start = 0
         while start < len(episodes):
             end = min(start + STRETCH, len(episodes))
@@ -198,6 +207,7 @@ class Stream:
             advance = capital.update(state.capital, log_e, granted, self.log_threshold)
             marks = _marks(state, advance.state, episodes[start:end])
             state = replace(state, capital=advance.state, marks=marks)
+            rises.update(start + index for index in advance.rises)
             if advance.crossed_at is None:
                 start = end
                 continue
@@ -205,7 +215,7 @@ class Stream:
             crossings[position] = self._crossing(state, advance.log_evidence, episodes[position])
             state = replace(self.fresh(), granted_until=state.granted_until)
             start = position + 1
-        return state, crossings
+        return Played(state=state, crossings=crossings, rises=frozenset(rises))
 
     def _crossing(self, state: StreamState, log_evidence: float, episode: Episode) -> Crossing:
         bet = capital.strongest(state.capital)

@@ -9,8 +9,10 @@ batch are seen.
     M_j ← (M_j + Δ) · e_j,   alarm when mean_j M_j ≥ c,   then restart from M = 0.
 
 Beside it each bet keeps its e-CUSUM, C_j ← max(C_j, 1) · e_j, whose last departure from 1 is the
-best guess of when the change began. All of it in logarithms: the sums live in `logaddexp`, and the
-recursions are unrolled over a batch, so that a thousand events cost a few numpy calls.
+best guess of when the change began. The mean e-CUSUM owes nothing to grants: while a change goes on
+it keeps rising to new heights, also right after a restart, and once the change is over it does not.
+All of it in logarithms: the sums live in `logaddexp`, and the recursions are unrolled over a batch,
+so that a thousand events cost a few numpy calls.
 
 References: Shin, Ramdas, Rinaldo, "E-detectors" 2022; Roberts 1966; Lorden 1971.
 """
@@ -24,6 +26,9 @@ import numpy.typing as npt
 from monitor.stats.bets import Bets
 
 VERSION = 1
+RISE_FROM = 4.0
+"""Natural logarithm of the mean e-CUSUM below which a new height says nothing: healthy streams
+reach it rarely, a change that was found once reaches it again in a small part of the time."""
 _BLOCK = 1 << 16
 """Payments handled at once: bounds memory, and what is wasted beyond a crossing."""
 
@@ -51,6 +56,8 @@ class CapitalState:
     """Episode, counted from 0 at the restart, with which the e-CUSUM last left 1."""
     episodes: int
     """Episodes since the restart."""
+    log_peak: float = RISE_FROM
+    """Natural logarithm of the greatest mean e-CUSUM since the restart, at least `RISE_FROM`."""
 
     def to_json(self) -> str:
         """Write the state as JSON, the same bits back by `from_json`; -inf becomes null."""
@@ -61,6 +68,7 @@ class CapitalState:
                 "log_cusum": self.log_cusum,
                 "onset": self.onset,
                 "episodes": self.episodes,
+                "log_peak": self.log_peak,
             },
             allow_nan=False,
         )
@@ -83,6 +91,7 @@ class CapitalState:
             log_cusum=tuple(float(x) for x in saved["log_cusum"]),
             onset=tuple(int(x) for x in saved["onset"]),
             episodes=int(saved["episodes"]),
+            log_peak=float(saved.get("log_peak", RISE_FROM)),
         )
 
 
@@ -96,6 +105,8 @@ class Advance:
     """Index in the batch of the first event at which the evidence reached the threshold."""
     log_evidence: float
     """Evidence of `state`."""
+    rises: tuple[int, ...] = ()
+    """Indices in the batch of the events at which the mean e-CUSUM reached a new height."""
 
 
 def fresh(bets: Bets) -> CapitalState:
@@ -161,6 +172,7 @@ def update(
         raise ValueError("payments must be finite and grants finite and not negative")
     capital, cusum = np.array(state.log_capital), np.array(state.log_cusum)
     onset, episodes, evidence = np.array(state.onset), state.episodes, log_evidence(state)
+    peak, rises = state.log_peak, list[int]()
     crossed_at, size = None, max(1, _BLOCK // max(1, bets))
     for start in range(0, len(paid), size):
         block, allowance = paid[start : start + size], granted[start : start + size]
@@ -168,7 +180,12 @@ def update(
         means = _log_mean(trail)
         over = np.flatnonzero(means >= log_threshold)
         length = int(over[0]) + 1 if len(over) else len(block)
-        cusum, onset = _advance_cusum(cusum, onset, block[:length], episodes)
+        heights, onset = _advance_cusum(cusum, onset, block[:length], episodes)
+        cusum = heights[-1]
+        mean_cusum = _log_mean(np.maximum(heights, 0.0))
+        peaks = np.maximum.accumulate(np.append(peak, mean_cusum))
+        rises += (start + np.flatnonzero(mean_cusum > peaks[:-1])).tolist()
+        peak = float(peaks[-1])
         capital, evidence = trail[length - 1], float(means[length - 1])
         episodes += length
         if len(over):
@@ -179,8 +196,9 @@ def update(
         log_cusum=tuple(cusum.tolist()),
         onset=tuple(onset.tolist()),
         episodes=episodes,
+        log_peak=peak,
     )
-    return Advance(state=after, crossed_at=crossed_at, log_evidence=evidence)
+    return Advance(state=after, crossed_at=crossed_at, log_evidence=evidence, rises=tuple(rises))
 
 
 def _capital_trail(
@@ -204,13 +222,14 @@ def _advance_cusum(
     paid: npt.NDArray[np.float64],
     episodes: int,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int_]]:
-    """Unroll log C_i = max(log C_{i-1}, 0) + log e_i, and note where each last was at most 0."""
+    """Unroll log C_i = max(log C_{i-1}, 0) + log e_i, [event, bet], and note where each was last
+    at most 0."""
     sums = np.cumsum(paid, axis=0)
     floors = np.vstack([np.maximum(cusum, 0.0)[None, :], -sums[:-1]])
     trail = np.maximum.accumulate(floors, axis=0) + sums
     low = trail[::-1] <= 0
     last = len(paid) - 1 - np.argmax(low, axis=0)
-    return trail[-1], np.where(low.any(axis=0), episodes + last + 1, onset)
+    return trail, np.where(low.any(axis=0), episodes + last + 1, onset)
 
 
 def _log_mean(log_capital: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

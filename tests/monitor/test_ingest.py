@@ -324,6 +324,21 @@ def test_time_is_granted_once_and_a_burst_of_events_earns_none(tmp_path: Path) -
     assert alarm.crossings == 1
 
 
+def test_an_alarm_stands_through_a_burst_in_which_its_stream_cannot_cross_again(
+    tmp_path: Path,
+) -> None:
+    detectors = DetectorOptions(clock="seconds", false_alarm_days=1)
+    installation = Installation(tmp_path, MonitorOptions(detectors=detectors))
+    bundle = installation.serve()
+    installation.novel(bundle, 400)
+
+    [intake] = ingest(installation.monitor(), START + timedelta(seconds=60))
+    assert (len(intake.opened), intake.resolved) == (1, ())
+    [alarm] = alarms(installation)
+    assert (alarm.state, alarm.crossings) == (AlarmState.OPEN, 1)
+    assert alarm.quiet_episodes < 20
+
+
 def test_a_damaged_bundle_stops_its_own_model_and_no_other(installation: Installation) -> None:
     bears = installation.serve()
     deer = installation.serve(model="deer")

@@ -54,7 +54,7 @@ def shape(changes: Iterable[Change]) -> list[tuple[Action, AlarmKind, str, datet
 
 
 def test_a_crossing_opens_an_alarm_named_for_its_stream() -> None:
-    outcome = decide([], {3: [crossing(StreamName.DOMAIN, 3)]}, times(5), RULES, ids())
+    outcome = decide([], {3: [crossing(StreamName.DOMAIN, 3)]}, {}, times(5), RULES, ids())
 
     [change] = outcome.changes
     assert change.action is Action.OPENED
@@ -67,7 +67,7 @@ def test_a_crossing_opens_an_alarm_named_for_its_stream() -> None:
 
 def test_a_second_crossing_refreshes_the_same_alarm_and_restarts_its_quiet_count() -> None:
     at = {3: [crossing(position=3)], 50: [crossing(position=50)]}
-    outcome = decide([], at, times(60), RULES, ids())
+    outcome = decide([], at, {}, times(60), RULES, ids())
 
     assert [c.action for c in outcome.changes] == [Action.OPENED, Action.REFRESHED]
     [alarm] = outcome.standing
@@ -77,19 +77,28 @@ def test_a_second_crossing_refreshes_the_same_alarm_and_restarts_its_quiet_count
 
 
 def test_an_alarm_resolves_at_the_hundredth_quiet_episode_and_not_before() -> None:
-    before = decide([], {0: [crossing()]}, times(MIN_RESOLVE_AFTER), RULES, ids())
+    before = decide([], {0: [crossing()]}, {}, times(MIN_RESOLVE_AFTER), RULES, ids())
     assert [a.quiet_episodes for a in before.standing] == [MIN_RESOLVE_AFTER - 1]
 
-    after = decide(before.standing, {}, times(1, MIN_RESOLVE_AFTER), RULES, ids())
+    after = decide(before.standing, {}, {}, times(1, MIN_RESOLVE_AFTER), RULES, ids())
     [change] = after.changes
     assert change.action is Action.RESOLVED
     assert change.alarm.resolved_at == START + timedelta(seconds=MIN_RESOLVE_AFTER)
     assert not after.standing
 
 
+def test_an_alarm_stands_while_the_evidence_of_its_stream_still_rises() -> None:
+    rises = {StreamName.SEMANTIC: {60, 140}, StreamName.DOMAIN: {200}}
+    outcome = decide([], {0: [crossing()]}, rises, times(400), RULES, ids())
+
+    assert [change.action for change in outcome.changes] == [Action.OPENED, Action.RESOLVED]
+    assert outcome.changes[1].alarm.resolved_at == START + timedelta(seconds=140 + 100)
+    assert "without more evidence" in outcome.changes[1].reason
+
+
 def test_a_crossing_after_resolution_in_the_same_stretch_opens_a_new_alarm() -> None:
     at = {0: [crossing()], 150: [crossing(position=150)]}
-    outcome = decide([], at, times(200), RULES, ids())
+    outcome = decide([], at, {}, times(200), RULES, ids())
 
     assert [c.action for c in outcome.changes] == [Action.OPENED, Action.RESOLVED, Action.OPENED]
     assert outcome.changes[0].alarm.id != outcome.changes[2].alarm.id
@@ -98,7 +107,7 @@ def test_a_crossing_after_resolution_in_the_same_stretch_opens_a_new_alarm() -> 
 
 def test_alarms_that_stand_open_together_share_an_incident() -> None:
     at = {5: [crossing(position=5)], 9: [crossing(StreamName.CONFIDENCE, 9)]}
-    outcome = decide([], at, times(20), RULES, ids())
+    outcome = decide([], at, {}, times(20), RULES, ids())
 
     assert len({alarm.incident_id for alarm in outcome.standing}) == 1
     assert len({alarm.id for alarm in outcome.standing}) == 2
@@ -112,13 +121,13 @@ def test_without_a_drill_certificate_an_alarm_is_a_ticket_and_says_so() -> None:
 
 
 def test_an_uncertified_reference_opens_no_alarm() -> None:
-    outcome = decide([], {0: [crossing()]}, times(3), Rules(certified=False), ids())
+    outcome = decide([], {0: [crossing()]}, {}, times(3), Rules(certified=False), ids())
     assert outcome.changes == ()
     assert outcome.standing == ()
 
 
 def test_an_alarm_of_a_bundle_no_longer_served_is_resolved() -> None:
-    standing = decide([], {0: [crossing()]}, times(3), RULES, ids()).standing
+    standing = decide([], {0: [crossing()]}, {}, times(3), RULES, ids()).standing
 
     assert supersede(standing, "a" * 64, START) == ()
     [change] = supersede(standing, "b" * 64, START)
@@ -128,7 +137,7 @@ def test_an_alarm_of_a_bundle_no_longer_served_is_resolved() -> None:
 
 def test_evidence_keeps_the_first_crossing_and_the_latest_ones() -> None:
     at = {i: [crossing(position=i)] for i in range(50)}
-    [alarm] = decide([], at, times(50), RULES, ids()).standing
+    [alarm] = decide([], at, {}, times(50), RULES, ids()).standing
 
     assert alarm.crossings == 50
     assert len(alarm.evidence.crossings) == CROSSINGS_KEPT
@@ -143,7 +152,7 @@ def test_a_limit_below_one_hundred_episodes_is_refused() -> None:
 
 def test_a_crossing_outside_the_stretch_is_refused() -> None:
     with pytest.raises(ValueError, match="outside the stretch"):
-        decide([], {5: [crossing()]}, times(5), RULES, ids())
+        decide([], {5: [crossing()]}, {}, times(5), RULES, ids())
 
 
 def test_every_stream_has_a_kind_of_its_own() -> None:
@@ -162,7 +171,7 @@ def test_any_division_into_batches_gives_the_same_alarms(
     where: dict[int, list[StreamName]], cuts: list[int]
 ) -> None:
     at = {i: [crossing(s, i) for s in streams] for i, streams in where.items()}
-    whole = decide([], at, times(400), RULES, ids())
+    whole = decide([], at, {}, times(400), RULES, ids())
 
     new_id = ids()
     standing: tuple[Alarm, ...] = ()
@@ -170,7 +179,7 @@ def test_any_division_into_batches_gives_the_same_alarms(
     edges = [0, *sorted(cuts), 400]
     for start, end in itertools.pairwise(edges):
         part = {i - start: c for i, c in at.items() if start <= i < end}
-        outcome = decide(standing, part, times(end - start, start), RULES, new_id)
+        outcome = decide(standing, part, {}, times(end - start, start), RULES, new_id)
         standing = outcome.standing
         changes.extend(outcome.changes)
 
@@ -183,7 +192,7 @@ def test_at_most_one_alarm_of_a_kind_stands_and_each_opening_has_one_end(
     where: dict[int, list[StreamName]],
 ) -> None:
     at = {i: [crossing(s, i) for s in streams] for i, streams in where.items()}
-    outcome = decide([], at, times(400), RULES, ids())
+    outcome = decide([], at, {}, times(400), RULES, ids())
 
     standing: dict[AlarmKind, str] = {}
     for change in outcome.changes:

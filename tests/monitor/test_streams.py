@@ -1,6 +1,7 @@
 """Streams: what they see, how they move, and that divisions never show."""
 
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -61,18 +62,19 @@ def episodes(count: int, seed: int = 0, worst: float = 1.0) -> list[Episode]:
 
 def test_healthy_episodes_cross_nothing_and_strange_ones_cross_their_own_stream() -> None:
     for name, stream in streams().items():
-        healthy, crossings = stream.play(stream.fresh(), episodes(100), [1.0] * 100)
+        played = stream.play(stream.fresh(), episodes(100), [1.0] * 100)
+        healthy, crossings = played.state, played.crossings
         assert not crossings
         assert healthy.capital.episodes == 100
         strange = episodes(100, seed=1, worst=0.02)
-        _, crossings = stream.play(healthy, strange, [1.0] * 100)
+        crossings = stream.play(healthy, strange, [1.0] * 100).crossings
         assert bool(crossings) is (name is StreamName.SEMANTIC)
 
 
 def test_a_crossing_tells_where_its_evidence_began() -> None:
     stream = streams()[StreamName.SEMANTIC]
     stretch = [*episodes(80), *episodes(40, seed=1, worst=0.02)]
-    _, crossings = stream.play(stream.fresh(), stretch, [1.0] * 120)
+    crossings = stream.play(stream.fresh(), stretch, [1.0] * 120).crossings
 
     first = min(crossings)
     found = crossings[first]
@@ -87,10 +89,35 @@ def test_a_crossing_tells_where_its_evidence_began() -> None:
 def test_after_a_crossing_the_stream_restarts_and_the_rest_goes_on() -> None:
     stream = streams()[StreamName.SEMANTIC]
     stretch = episodes(60, seed=1, worst=0.02)
-    state, crossings = stream.play(stream.fresh(), stretch, [1.0] * 60)
+    played = stream.play(stream.fresh(), stretch, [1.0] * 60)
+    state, crossings = played.state, played.crossings
 
     assert len(crossings) >= 2
     assert state.capital.episodes == 60 - max(crossings) - 1
+
+
+def test_evidence_of_a_change_rises_while_it_goes_on_without_any_grant() -> None:
+    stream = streams(log_threshold=1e9)[StreamName.SEMANTIC]
+    stretch = [*episodes(200), *episodes(200, seed=1, worst=0.3), *episodes(400, seed=2)]
+    rises = stream.play(stream.fresh(), stretch, [0.0] * 800).rises
+
+    healthy, during, after = (
+        [i for i in rises if start <= i < end] for start, end in ((0, 200), (200, 400), (400, 800))
+    )
+    assert not healthy
+    assert max(np.diff([200, *sorted(during), 400])) < 60
+    assert not [i for i in after if i > 420]
+
+
+def test_a_state_saved_before_heights_were_kept_is_continued() -> None:
+    stream = streams()[StreamName.SEMANTIC]
+    state = stream.play(stream.fresh(), episodes(10), [1.0] * 10).state
+    saved = json.loads(state.to_json())
+    capital = json.loads(saved["capital"])
+    del capital["log_peak"]
+
+    older = stream.resume(json.dumps({**saved, "capital": json.dumps(capital)}))
+    assert older == state
 
 
 @settings(deadline=None, max_examples=25)
@@ -98,14 +125,18 @@ def test_after_a_crossing_the_stream_restarts_and_the_rest_goes_on() -> None:
 def test_any_division_gives_the_same_states_and_crossings(cuts: list[int]) -> None:
     stretch = [*episodes(60), *episodes(40, seed=1, worst=0.02), *episodes(20, seed=2)]
     for stream in streams().values():
-        whole, crossings = stream.play(stream.fresh(), stretch, [1.0] * 120)
+        played = stream.play(stream.fresh(), stretch, [1.0] * 120)
+        whole, crossings = played.state, played.crossings
         state: StreamState = stream.fresh()
         found: dict[int, Crossing] = {}
+        rises: set[int] = set()
         for start, end in itertools.pairwise([0, *sorted(cuts), 120]):
             part = stretch[start:end]
-            state, there = stream.play(state, part, [1.0] * len(part))
-            state = state_from_json(state.to_json())
-            found.update({start + position: crossing for position, crossing in there.items()})
+            there = stream.play(state, part, [1.0] * len(part))
+            state = state_from_json(there.state.to_json())
+            found.update({start + i: crossing for i, crossing in there.crossings.items()})
+            rises.update(start + i for i in there.rises)
+        assert rises == played.rises
         assert found.keys() == crossings.keys()
         assert state.capital.episodes == whole.capital.episodes
         assert state.capital.onset == whole.capital.onset
@@ -118,7 +149,7 @@ def test_any_division_gives_the_same_states_and_crossings(cuts: list[int]) -> No
 
 def test_a_state_of_another_configuration_is_not_continued() -> None:
     stream = streams()[StreamName.DOMAIN]
-    state, _ = stream.play(stream.fresh(), episodes(10), [1.0] * 10)
+    state = stream.play(stream.fresh(), episodes(10), [1.0] * 10).state
 
     assert stream.resume(state.to_json()) == state
     assert streams(terms="other")[StreamName.DOMAIN].resume(state.to_json()).capital.episodes == 0
