@@ -42,6 +42,8 @@ class Segment:
     synced_events: int = 0
     taken: int = 0
     """Events that were read, or given up as unreadable."""
+    lost: int = 0
+    """Events that another process wrote here and that can no longer be read."""
     damaged: bool = False
     descriptor: int | None = None
 
@@ -115,7 +117,29 @@ def scan(path: Path, first_seq: int, *, is_last: bool) -> Segment:
             segment.size += whole.size
             segment.last_seq = whole.seq
             segment.events += 1
+        _count_lost(segment, on_disk)
     # A torn tail is how the last segment of a killed process looks; anywhere else it is damage.
     foreign = not known_format and on_disk > len(FORMAT)
-    segment.damaged = segment.size < on_disk and (foreign or not is_last)
+    damaged = foreign or segment.lost > 0 or not is_last
+    segment.damaged = segment.size < on_disk and damaged
     return segment
+
+
+def _count_lost(segment: Segment, on_disk: int) -> None:
+    """Look for whole frames beyond one that is not: it was damaged then, and not cut short.
+
+    What follows it was written before the process ended, so its seq must not be given out again.
+    """
+    position, passed = segment.size, 0
+    with segment.path.open("rb") as file:
+        while position + _FRAME.size <= on_disk:
+            file.seek(position)
+            length, _, _ = _FRAME.unpack(file.read(_FRAME.size))
+            if length == 0:
+                return
+            whole = next(read_frames(segment.path, position, on_disk), None)
+            passed += 1
+            if whole is not None and whole.seq > segment.last_seq:
+                segment.last_seq = whole.seq
+                segment.lost = passed
+            position += _FRAME.size + length

@@ -234,6 +234,7 @@ class Spool:
             first_seq = int(path.stem)
             segment = scan(path, first_seq, is_last=path == paths[-1])
             self.next_seq = max(self.next_seq, segment.last_seq + 1)
+            self.unreadable += segment.lost
             if segment.events:
                 self._segments.append(segment)
                 self._events += segment.events

@@ -116,6 +116,30 @@ def test_a_segment_damaged_in_the_middle_is_kept_and_the_next_ones_are_read(tmp_
     again.close()
 
 
+def test_damage_in_the_last_segment_of_a_killed_process_is_counted_and_no_seq_comes_twice(
+    tmp_path: Path,
+) -> None:
+    spool = opened(tmp_path)
+    for n in range(10):
+        spool.append(bytes([n + 1]) * 30)
+    os.close(spool._lock_descriptor)  # as a kill leaves it
+    [segment] = tmp_path.glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    data[8 + 4 * 46 + 20] ^= 1  # in the payload of the fifth
+    segment.write_bytes(data)
+
+    again = opened(tmp_path)
+    assert drained(again) == [bytes([n + 1]) * 30 for n in range(4)]
+    assert again.unreadable == 6
+    assert again.next_seq == 11
+    again.append(b"next")
+    again.sync()
+    assert drained(again) == [b"next"]
+    again.release(11, 5)
+    assert list(tmp_path.glob("*.damaged"))
+    again.close()
+
+
 def test_a_frame_the_disk_changed_after_writing_is_counted_and_its_segment_kept(
     tmp_path: Path,
 ) -> None:
