@@ -61,7 +61,7 @@ def survey(table: Table, advance: Callable[[int], None]) -> Survey:
             if not row.held_out:
                 modes.add(image.mode)
         advance(1)
-    notes = refuse_unreadable(unreadable, len(table.rows))
+    notes = (*table.notes, *refuse_unreadable(unreadable, len(table.rows)))
     readable = [row for row in table.rows if row.item in digests]
     copies = _held_out_copies(readable, digests)
     if copies:

@@ -13,7 +13,7 @@ An exported Learner does not say which items it never trained on, so that must c
 column ``path`` and lists the held-out items; with a column ``is_valid`` beside it, it lists any
 items and says of each. Paths may be absolute, or begin anywhere above the item's place in
 the data: what ``dls.valid_ds.items`` holds, wherever the notebook ran. ``split.csv`` goes before
-the other two.
+the folders; when it and the ``is_valid`` column disagree, the import is refused.
 """
 
 import csv
@@ -79,6 +79,8 @@ class Table:
     root: Path
     segments: tuple[str, ...] = ()
     episodes_known: bool = False
+    notes: tuple[str, ...] = ()
+    """What the owner of the data should know about how it was read."""
 
     @property
     def split_known(self) -> bool:
@@ -101,7 +103,7 @@ def read_table(data: Path, *, split_unknown: bool = False) -> Table:
     ------
     ImportRefused
         When there is nothing there, a table lacks a column, a file is missing, a path is listed
-        twice, or nothing says which items were held out.
+        twice, or nothing, or a contradiction, says which items were held out.
     """
     if data.is_dir():
         table = _read_folder(data)
@@ -118,7 +120,8 @@ def read_table(data: Path, *, split_unknown: bool = False) -> Table:
     if split_unknown:
         return replace(table, rows=tuple(replace(row, held_out=None) for row in table.rows))
     if (table.root / SPLIT_FILE).is_file():
-        table = _apply_split(table, table.root / SPLIT_FILE)
+        split = _apply_split(table, table.root / SPLIT_FILE)
+        table = _reconcile(table, split, data)
     if not table.split_known:
         raise ImportRefused(_NO_SPLIT.format(data=data, line=SPLIT_LINE.format(folder=table.root)))
     return table
@@ -217,7 +220,7 @@ def _read_rows(file: Path) -> Table:
     if absent:
         raise ImportRefused(
             f"{len(absent)} of {len(rows)} files that {file} lists do not exist: {_some(absent)}. "
-            f"Paths are relative to {root}."
+            f"A path is relative to the folder of the table, {root.absolute()}, or absolute."
         )
     return Table(
         rows=tuple(rows), root=root, segments=segments, episodes_known="episode" in columns
@@ -288,6 +291,29 @@ def _apply_split(table: Table, file: Path) -> Table:
         rows=tuple(
             replace(row, held_out=told.get(index, False)) for index, row in enumerate(table.rows)
         ),
+    )
+
+
+def _reconcile(table: Table, split: Table, data: Path) -> Table:
+    """Take the split of `split`, unless the table names another one."""
+    differing = [
+        told.item
+        for told, listed in zip(table.rows, split.rows, strict=True)
+        if told.held_out is not None and told.held_out is not listed.held_out
+    ]
+    if not differing:
+        return split
+    file = table.root / SPLIT_FILE
+    if data.is_dir():
+        note = (
+            f"{file} says which items were held out; the folders say otherwise of "
+            f"{len(differing)} items, and were not asked"
+        )
+        return replace(split, notes=(*split.notes, note))
+    raise ImportRefused(
+        f"the column is_valid of {data} and {file} disagree about {len(differing)} of "
+        f"{len(table.rows)} items: {_some(differing)}. A reference that holds pictures the Learner "
+        "was trained on proves nothing. Remove the one that does not belong to this Learner."
     )
 
 

@@ -150,6 +150,26 @@ def test_a_table_without_a_split_may_have_a_split_file_beside_it(tmp_path: Path)
     assert sides(read_table(tmp_path / "items.csv")) == {"1.png": False, "2.png": True}
 
 
+def test_a_split_file_that_contradicts_the_column_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "1.png", "2.png")
+    (tmp_path / "items.csv").write_text("path,label,is_valid\n1.png,a,1\n2.png,b,0\n")
+    (tmp_path / "split.csv").write_text("path\n1.png\n")
+    assert sides(read_table(tmp_path / "items.csv")) == {"1.png": True, "2.png": False}
+
+    (tmp_path / "split.csv").write_text("path\n2.png\n")
+    with pytest.raises(ImportRefused, match=r"disagree about 2 of 2 items: 1\.png, 2\.png"):
+        read_table(tmp_path / "items.csv")
+
+
+def test_a_split_file_goes_before_the_folders_and_says_so(tmp_path: Path) -> None:
+    fill(tmp_path, "train/a/1.png", "train/a/2.png", "valid/a/3.png")
+    (tmp_path / "split.csv").write_text("path\ntrain/a/2.png\nvalid/a/3.png\n")
+    table = read_table(tmp_path)
+    assert [row.item for row in table.rows if row.held_out] == ["train/a/2.png", "valid/a/3.png"]
+    [note] = table.notes
+    assert "the folders say otherwise of 1 items" in note
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -158,7 +178,7 @@ def test_a_table_without_a_split_may_have_a_split_file_beside_it(tmp_path: Path)
         ("file,class\n1.png,a\n", "no column path and no label"),
         ("path,label,is_valid\n1.png,a,maybe\n", "'maybe'"),
         ("path,label,is_valid\n1.png,,0\n", "no label"),
-        ("path,label,is_valid\n9.png,a,0\n", r"9\.png"),
+        ("path,label,is_valid\n9.png,a,0\n", r"9\.png.* folder of the table, /"),
         ("path,label,is_valid\n1.png,a,0\n./1.png,a,1\n", "more than once"),
     ],
 )
