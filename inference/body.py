@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from starlette.requests import ClientDisconnect, Request
 
 from inference.errors import Cause, Overloaded, Refused
+from inference.upload import shown
 
 
 class BodyBudget:
@@ -43,8 +44,14 @@ def declared_length(request: Request, limit: int) -> int:
     Raises
     ------
     Refused
-        The request says that it is larger than `limit`.
+        The request says that it is larger than `limit`, or compressed: nothing is unpacked here.
     """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise Refused(
+            Cause.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Encoding says {shown(encoding)}; send the body as it is, not compressed",
+        )
     header = request.headers.get("content-length")
     if header is None:
         return limit

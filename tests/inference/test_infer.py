@@ -1,6 +1,7 @@
 """The Open Inference Protocol."""
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -159,3 +160,15 @@ def test_metadata_says_what_infer_takes_and_gives(gateway: Gateway) -> None:
     assert gateway.client.get("/v2").json()["name"] == "fieldwatch"
     assert gateway.client.get("/v2/models/colours/ready").json()["ready"] is True
     assert gateway.client.get("/v2/models/wolves/ready").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/predict", PATH])
+def test_a_compressed_body_is_refused_for_what_it_is(gateway: Gateway, path: str) -> None:
+    answer = gateway.client.post(
+        path,
+        content=gzip.compress(json.dumps(image(encoded(picture("red")))).encode()),
+        headers={"content-type": "application/json", "content-encoding": "gzip"},
+    )
+    assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media_type")
+    assert "Content-Encoding says 'gzip'" in answer.json()["detail"]
+    assert gateway.event(answer.json()["event_id"])["cause"] == "unsupported_media_type"
