@@ -31,6 +31,7 @@
         ├── NothingToSend         no input there to send
         ├── GatewayUnreachable    nothing listens at the gateway's address
         ├── GatewayRefused        the gateway does not take this key
+        ├── PortTaken             somebody else listens where a process of ours should
         ├── ProcessEnded          the gateway or the monitor stopped by itself
         └── DemoFailed            the demo could not be played to its end
 
@@ -38,6 +39,7 @@ Each message names the thing, the cause and the way out. None knows HTTP: `monit
 the table of statuses.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -300,13 +302,25 @@ class GatewayRefused(ClientError):
         )
 
 
+class PortTaken(ClientError):
+    """Somebody else listens where a process of ours should."""
+
+    def __init__(self, name: str, url: str) -> None:
+        super().__init__(
+            f"something listens at {url} already, so the {name} cannot. If it is this "
+            f"installation, `fieldwatch status` shows it; else set another port, {name}.port or "
+            f"FIELDWATCH_{name.upper()}__PORT."
+        )
+
+
 class ProcessEnded(ClientError):
     """A process that should run on has stopped."""
 
-    def __init__(self, name: str, status: int, log: Path) -> None:
+    def __init__(self, name: str, status: int, log: Path, last_words: Sequence[str] = ()) -> None:
+        said = "".join(f"\n  | {line}" for line in last_words)
         super().__init__(
             f"the {name} stopped by itself (exit status {status}); the other process was stopped "
-            f"too. The end of {log} says why; `fieldwatch doctor` looks for the usual faults."
+            f"too. The end of {log} says why; `fieldwatch doctor` looks for the usual faults.{said}"
         )
         self.status = status
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,11 +12,16 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from monitor.errors import ProcessEnded
+import psutil
+
+from monitor.errors import PortTaken, ProcessEnded
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
+LAST_WORDS = 4
+"""Lines of a log that are shown when its process has ended."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -71,6 +77,9 @@ class Family:
         self._running: list[tuple[Program, subprocess.Popen[bytes]]] = []
 
     def __enter__(self) -> "Family":
+        for program in self._wanted:
+            if _taken(program):
+                raise PortTaken(program.name, program.health.removesuffix("/healthz"))
         try:
             for program in self._wanted:
                 self._running.append((program, _spawn(program, self._environment)))
@@ -98,8 +107,9 @@ class Family:
             If one does not answer in time.
         """
         deadline = time.monotonic() + timeout_s
-        for program, _ in self._running:
-            while not _answers(program.health):
+        for program, child in self._running:
+            # A stranger on the port would answer for a child that has not come to ask for it yet.
+            while not (_listens(child, program) and _answers(program.health)):
                 self.check()
                 if time.monotonic() > deadline:
                     raise TimeoutError(
@@ -107,8 +117,6 @@ class Family:
                         f"{timeout_s:.0f} s; {program.log} may say why"
                     )
                 time.sleep(0.05)
-        # A stranger on the port would answer for a child that could not have it.
-        time.sleep(0.05)
         self.check()
 
     def check(self) -> None:
@@ -116,7 +124,7 @@ class Family:
         for program, child in self._running:
             status = child.poll()
             if status is not None:
-                raise ProcessEnded(program.name, status, program.log)
+                raise ProcessEnded(program.name, status, program.log, _tail(program.log))
 
     def revive(self) -> list[str]:
         """Start every child that has ended again; return their names."""
@@ -166,6 +174,34 @@ def _die_with_parent() -> Callable[[], object]:
     # Without this a parent that is killed outright leaves its children holding the ports.
     prctl = ctypes.CDLL(None).prctl
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _taken(program: Program) -> bool:
+    where = urlsplit(program.health)
+    try:
+        with socket.create_connection((where.hostname or "", where.port or 80), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _listens(child: subprocess.Popen[bytes], program: Program) -> bool:
+    try:
+        sockets = psutil.Process(child.pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # Some systems do not let even the parent look.
+        return True
+    port = urlsplit(program.health).port
+    return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets)
+
+
+def _tail(log: Path) -> list[str]:
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()][-LAST_WORDS:]
 
 
 def _answers(url: str) -> bool:

@@ -39,6 +39,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.NothingToSend: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.GatewayUnreachable: HTTPStatus.BAD_GATEWAY,
     errors.GatewayRefused: HTTPStatus.BAD_GATEWAY,
+    errors.PortTaken: HTTPStatus.CONFLICT,
     errors.ProcessEnded: HTTPStatus.INTERNAL_SERVER_ERROR,
     ReferenceDataError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

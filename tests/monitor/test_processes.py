@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.errors import ProcessEnded
+from monitor.errors import PortTaken, ProcessEnded
 from monitor.services.processes import Family, Program
 
 pytestmark = pytest.mark.servers
@@ -70,9 +70,32 @@ def test_when_one_ends_it_is_named_and_the_other_is_stopped(tmp_path: Path) -> N
     assert soon(lambda: not alive(pids["gateway"]))
 
 
+def test_a_port_that_is_taken_is_named_before_anything_starts(tmp_path: Path) -> None:
+    wanted = program(tmp_path, "gateway")
+    with Family([wanted]) as family:
+        family.wait_until_healthy()
+        with pytest.raises(PortTaken, match=r"FIELDWATCH_GATEWAY__PORT"), Family([wanted]):
+            pass
+
+
+def test_a_stranger_does_not_answer_for_a_child_that_lost_its_port(tmp_path: Path) -> None:
+    wanted = program(tmp_path, "gateway", "import time; time.sleep(0.5)" + SERVE)
+    stranger = Program(
+        name="stranger",
+        arguments=("-c", SERVE, wanted.arguments[-1]),
+        health=wanted.health,
+        log=tmp_path / "stranger.log",
+    )
+    with Family([wanted]) as family, Family([stranger]) as strangers:
+        strangers.wait_until_healthy()
+        with pytest.raises(ProcessEnded, match="Address already in use"):
+            family.wait_until_healthy()
+
+
 def test_one_that_cannot_start_is_named_with_its_log(tmp_path: Path) -> None:
     failing = program(tmp_path, "gateway", "import sys; sys.exit('the port is taken')")
     with pytest.raises(ProcessEnded) as failure, Family([failing]) as family:
         family.wait_until_healthy()
     assert str(failing.log) in str(failure.value)
+    assert "| the port is taken" in str(failure.value)
     assert "the port is taken" in failing.log.read_text()
