@@ -74,6 +74,7 @@ class Recorder:
         self._flush_now = threading.Event()
         self._closing = threading.Event()
         self._complained_at = float("-inf")
+        self._unwritable: str | None = None
         self._flusher = threading.Thread(target=self._flush_loop, name="spool-sync", daemon=True)
 
     def start(self) -> None:
@@ -91,6 +92,7 @@ class Recorder:
                 return self._put(event)
         except Exception as error:  # noqa: BLE001 - whatever it was, the request is answered
             self._lost += 1
+            self._unwritable = f"records are lost, the spool cannot be written: {error}"
             self._complain(error)
             return Outcome.LOST
 
@@ -107,8 +109,8 @@ class Recorder:
 
     @property
     def trouble(self) -> str | None:
-        """Why records do not reach the store, or ``None`` while they do."""
-        return self._sender.trouble
+        """Why records are lost or do not reach the store, or ``None`` while they do."""
+        return self._unwritable or self._sender.trouble
 
     def close(self, timeout_s: float) -> None:
         """Flush, give the store up to `timeout_s` seconds to take the rest, and let the spool go.
@@ -141,6 +143,7 @@ class Recorder:
         if spool.size + len(payload) > options.max_bytes:
             return self._lose()
         spool.append(payload)
+        self._unwritable = None
         self._accepted += 1
         self._unsynced += 1
         if self._unsynced >= self._options.sync_every_events:

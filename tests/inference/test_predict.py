@@ -281,8 +281,11 @@ def test_what_cannot_be_written_down_is_answered_and_given_to_a_human(
     assert (answer.json()["actor"], answer.json()["reason"]) == ("human", "not_recorded")
     assert gateway.context.recorder is not None
     assert gateway.context.recorder.counts().lost == 1
+    [degraded] = gateway.client.get("/readyz").json()["degraded"]
+    assert "records are lost" in degraded and "No space left" in degraded
     again = gateway.client.post("/predict", files={"file": ("x", encoded(picture()))})
     assert again.json()["reason"] == "no_plan"
+    assert gateway.client.get("/readyz").json()["degraded"] == []
     assert gateway.event(again.json()["event_id"])["status"] == "ok"
 
 
