@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 
@@ -32,6 +33,8 @@ from inference.recorder import Counts, Recorder, RecorderOptions
 from inference.settings import EngineOptions, GatewaySettings
 from inference.spool import Spool
 from inference.upkeep import Upkeep
+from monitor.errors import FieldwatchError
+from monitor.store.bootstrap import LOOPBACK, ensure_admin_key
 from monitor.store.engine import connect
 from monitor.store.events import EventLog
 from reference_data.bundle import Bundle
@@ -127,6 +130,10 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
     )
     if recorder is not None:
         recorder.start()
+    if options.host in LOOPBACK:
+        # Before the plan is first read, so that whoever finds the key can use it at once.
+        with contextlib.suppress(FieldwatchError):
+            await asyncio.to_thread(ensure_admin_key, engine, store.home, datetime.now(UTC))
     await asyncio.to_thread(keeper.start)
     upkeep.start()
     try:

@@ -21,6 +21,7 @@ from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.engine import reading
 from monitor.store.keys import KeyRing, Keys
 from monitor.store.kill_latches import KillLatches
+from monitor.store.migration import check_current
 from monitor.store.routes import Routes
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,20 @@ class StorePlans:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._schema_checked = False
 
     def read(self) -> Plan:
-        """Read everything in one consistent view."""
+        """Read everything in one consistent view.
+
+        Raises
+        ------
+        StaleSchema, SchemaTooNew
+            The store was never seen with the schema of this program. Later changes are let be: a
+            gateway goes on serving while the store is upgraded beneath it.
+        """
+        if not self._schema_checked:
+            check_current(self._engine)
+            self._schema_checked = True
         with reading(self._engine) as conn:
             return Plan(
                 routes=Routes(conn).current(),

@@ -75,7 +75,7 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         lock_descriptor = _lock(folder)
         try:
-            paths = sorted(folder.glob("*.seg"))
+            paths = sorted(path for path in folder.glob("*.seg") if path.stem.isdecimal())
             spool = cls(folder, lock_descriptor, _writer(folder, name, paths), segment_bytes, 1)
             spool._recover(paths)
             spool._begin_segment()

@@ -14,7 +14,7 @@ from monitor.errors import NotFound
 from monitor.services.context import Context
 from monitor.services.references import References
 from monitor.settings import MonitorSettings
-from monitor.store.bootstrap import ensure_admin_key
+from monitor.store.bootstrap import LOOPBACK, ensure_admin_key
 from monitor.store.engine import connect
 from monitor.store.events import EventLog
 from monitor.store.migration import check_current, migrate
@@ -22,8 +22,6 @@ from monitor.store.settings import load_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def make_context(settings: MonitorSettings) -> Context:

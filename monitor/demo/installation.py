@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from monitor.domain import Alarm
@@ -24,10 +25,12 @@ from monitor.services.references import References
 from monitor.services.sending import Answer, Destination, find_items, send
 from monitor.settings import Addresses, MonitorSettings
 from monitor.store.alarms import Alarms
+from monitor.store.bootstrap import ensure_admin_key
 from monitor.store.bundles import Bundles
 from monitor.store.engine import connect, reading
 from monitor.store.events import EventLog
 from monitor.store.intakes import Intakes
+from monitor.store.migration import migrate
 from monitor.store.routes import Routes
 from monitor.store.settings import load_settings
 
@@ -123,8 +126,11 @@ class Installation:
         self.addresses = load_settings(Addresses, config)
         self._say = say
         store = self.settings.store
-        self.logs = store.home / "logs"
         self._engine = connect(store)
+        migrate(self._engine)
+        # As `fieldwatch up` does, so that both processes know the key when they first answer.
+        ensure_admin_key(self._engine, store.home, datetime.now(UTC))
+        self.logs = store.home / "logs"
         self._events = EventLog(store.events, store.storage_options)
         self._family = Family(
             programs(config, self.logs, self.addresses.gateway.url, self.addresses.monitor.url),

@@ -11,6 +11,8 @@ from monitor.domain import Role
 from monitor.store.keys import Keys
 
 FIRST_PERSON = "admin"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Addresses only this machine reaches: a process that listens there may make the first key."""
 
 
 def ensure_admin_key(engine: Engine, home: Path, now: datetime) -> Path | None:

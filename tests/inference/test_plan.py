@@ -4,11 +4,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from inference.episodes import Episodes
-from inference.plan import Plan, PlanKeeper
+from inference.plan import Plan, PlanKeeper, StorePlans
 from monitor.rollouts.kill import EVERYTHING, KillLatch, KillScope
+from monitor.store.engine import connect
 from monitor.store.keys import KeyRing
+from monitor.store.migration import migrate
+from monitor.store.settings import StoreSettings
 from tests.inference.tiny_model import NOW
 
 
@@ -134,3 +138,18 @@ def test_memory_is_bounded_and_keeps_the_units_seen_last() -> None:
     assert len(episodes) == 3
     assert episodes.assign("m", "u9", "x", at(11), 60) == "e9"
     assert episodes.assign("m", "u0", "y", at(11), 60) == "y"
+
+
+@pytest.mark.parametrize(
+    ("revision", "way_out"), [("0000", "db upgrade"), ("9999", "Upgrade this process")]
+)
+def test_a_store_of_another_schema_is_not_read(revision: str, way_out: str, tmp_path: Path) -> None:
+    engine = connect(StoreSettings(home=tmp_path))
+    migrate(engine)
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": revision})
+    keeper = PlanKeeper(StorePlans(engine), tmp_path / "KILL", every_s=60)
+    keeper.poll()
+    assert keeper.plan is None
+    assert way_out in str(keeper.trouble)
+    engine.dispose()
