@@ -43,6 +43,7 @@ def main() -> int:
     import uvicorn
 
     from inference.app import create_app
+    from inference.protocol import BoundedHttp
     from inference.settings import GatewaySettings
     from monitor.errors import FieldwatchError
     from monitor.store.settings import load_settings
@@ -62,7 +63,7 @@ def main() -> int:
             host=options.host,
             port=options.port,
             loop="uvloop",
-            http="httptools",
+            http=BoundedHttp,
             access_log=False,
             log_config=None,
             server_header=False,

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from inference.app import create_app
 from inference.context import Context
+from inference.protocol import BoundedHttp
 from inference.settings import GatewayOptions, GatewaySettings, LimitOptions, SpoolOptions
 from monitor.domain import Role
 from monitor.store.event import ARROW_SCHEMA
@@ -92,7 +93,7 @@ def serving(home: Path, **options: Any) -> Iterator[Gateway]:
     )
     app = create_app(settings)
     server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_config=None, http="httptools", access_log=False)
+        uvicorn.Config(app, port=port, log_config=None, http=BoundedHttp, access_log=False)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
