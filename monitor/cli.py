@@ -304,12 +304,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _explain(fault: Exception) -> int:
-    from monitor.errors import FieldwatchError, SettingsInvalid
+    from monitor.errors import FieldwatchError, OptionInvalid, SettingsInvalid
     from reference_data.errors import ReferenceDataError
 
     if isinstance(fault, FieldwatchError | ReferenceDataError):
         print(f"fieldwatch: {fault}", file=sys.stderr)  # noqa: T201
-        return 2 if isinstance(fault, SettingsInvalid) else 1
+        return 2 if isinstance(fault, SettingsInvalid | OptionInvalid) else 1
     print(  # noqa: T201
         f"fieldwatch: unexpected {type(fault).__name__}: {fault}. "
         "Run `fieldwatch --debug …` to see where it came from.",

@@ -4,11 +4,13 @@
 
     FieldwatchError
     ├── SettingsInvalid           the configuration says something nobody can follow
+    ├── OptionInvalid             an option of a command has a value it cannot have
     ├── DocumentTooNew            stored by a newer Fieldwatch than this one
     ├── DocumentUnreadable        stored, and not what it should be
     ├── TimeNotAware              a time without a zone
     ├── StoreError
     │   ├── StoreUnreachable      the database does not answer
+    │   ├── HomeUnusable          the folder of the installation cannot be made
     │   ├── StaleSchema           the database is older than this program
     │   ├── SchemaTooNew          the database is newer than this program
     │   ├── ConstraintBroken      a row the schema forbids
@@ -29,6 +31,7 @@
     ├── NotDelivered              a notice's destination did not take it
     └── ClientError
         ├── NothingToSend         no input there to send
+        ├── NoKey                 no key on this machine to send with
         ├── GatewayUnreachable    nothing listens at the gateway's address
         ├── GatewayRefused        the gateway does not take this key
         ├── PortTaken             somebody else listens where a process of ours should
@@ -58,6 +61,13 @@ class SettingsInvalid(FieldwatchError):
         listed = "".join(f"\n  - {fault}" for fault in faults)
         super().__init__(f"the settings cannot be used; correct these in {source}:{listed}")
         self.faults = faults
+
+
+class OptionInvalid(FieldwatchError):
+    """An option of a command has a value it cannot have."""
+
+    def __init__(self, option: str, value: str, way_out: str) -> None:
+        super().__init__(f"{option} {value!r} is not understood: {way_out}.")
 
 
 class DocumentTooNew(FieldwatchError):
@@ -98,6 +108,16 @@ class StoreUnreachable(StoreError):
         super().__init__(
             f"the state store {address} does not answer: {cause}. Check that it runs, that this "
             "process may reach and write it, and that its disk is not full."
+        )
+
+
+class HomeUnusable(StoreError):
+    """The folder of the installation cannot be made."""
+
+    def __init__(self, home: Path, cause: str) -> None:
+        super().__init__(
+            f"the folder {home} cannot be made: {cause}. Name another one with FIELDWATCH_HOME or "
+            "store.home, or let this user write there."
         )
 
 
@@ -279,6 +299,17 @@ class NothingToSend(ClientError):
         super().__init__(
             f"nothing can be sent from {source}: {cause}. "
             "Name a file, a folder of files, or a CSV or Parquet table with a column 'path'."
+        )
+
+
+class NoKey(ClientError):
+    """There is no key on this machine to send with."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"there is no key to send with: FIELDWATCH_KEY is not set, and there is no {file}. "
+            "`fieldwatch up` makes that file when it first starts; elsewhere, set FIELDWATCH_KEY "
+            "to what `fieldwatch keys create NAME --role service` printed."
         )
 
 

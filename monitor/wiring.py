@@ -18,7 +18,7 @@ from monitor.store.bootstrap import LOOPBACK, ensure_admin_key
 from monitor.store.engine import connect
 from monitor.store.events import EventLog
 from monitor.store.migration import check_current, migrate
-from monitor.store.settings import load_settings
+from monitor.store.settings import StoreSettings, load_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -49,17 +49,26 @@ def open_store(config: Path | None) -> Iterator[Context]:
         If the state store is older than this program.
     """
     settings = load_settings(MonitorSettings, config)
-    store = settings.store
-    # Looking must not make an installation where there is none.
-    if store.database_url is None and not (store.home / "state.db").exists():
-        way_out = "`fieldwatch up` or `fieldwatch import` makes one; FIELDWATCH_HOME names another."
-        raise NotFound("installation in", str(store.home), way_out)
+    require_installation(settings.store)
     context = make_context(settings)
     try:
         check_current(context.engine)
         yield context
     finally:
         context.engine.dispose()
+
+
+def require_installation(store: StoreSettings) -> None:
+    """Make sure there is an installation: a command that looks must not make one.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    """
+    if store.database_url is None and not (store.home / "state.db").exists():
+        way_out = "`fieldwatch up` or `fieldwatch import` makes one; FIELDWATCH_HOME names another."
+        raise NotFound("installation in", str(store.home), way_out)
 
 
 def ready_store(context: Context) -> None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from monitor.commands.keys import ACTOR
 from monitor.commands.screen import console, notes, percent, print_json, table
-from monitor.errors import SettingsInvalid
+from monitor.errors import OptionInvalid
 from monitor.services.register import Registration, register
 from monitor.settings import MonitorSettings
 from monitor.store.settings import load_settings
@@ -59,6 +59,7 @@ def run(
     config: Path | None,
 ) -> int:
     """Import, register, and show what the reference is like."""
+    chosen_split = _split(split)
     settings = load_settings(MonitorSettings, config)
     context = make_context(settings)
     # Before the long work, not after it: an unreachable store would waste the import.
@@ -71,7 +72,7 @@ def run(
         version=version,
         trust_pickle=trust_pickle,
         code=code,
-        split=_split(split),
+        split=chosen_split,
         mid_layer=mid_layer,
         alpha=alpha,
         seed=seed,
@@ -100,8 +101,8 @@ def run(
 
 
 def _split(split: str | None) -> Literal["unknown"] | None:
-    if split not in (None, "unknown"):
-        raise SettingsInvalid([f"--split {split}: the only choice is 'unknown'"], None)
+    if split is not None and split != "unknown":
+        raise OptionInvalid("--split", split, "the only choice is 'unknown'")
     return None if split is None else "unknown"
 
 

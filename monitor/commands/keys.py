@@ -10,6 +10,7 @@ from monitor.settings import MonitorSettings
 from monitor.store.engine import connect
 from monitor.store.migration import check_current
 from monitor.store.settings import load_settings
+from monitor.wiring import require_installation
 
 ACTOR = "command line"
 """Recorded as the actor: whoever can write the state store directly."""
@@ -25,7 +26,9 @@ def run(
     key_id: str = "",
 ) -> int:
     """Carry out one of create, list and revoke."""
-    engine = connect(load_settings(MonitorSettings, config).store)
+    store = load_settings(MonitorSettings, config).store
+    require_installation(store)
+    engine = connect(store)
     check_current(engine)
     now = datetime.now(UTC)
     match action:
@@ -46,6 +49,8 @@ def run(
             listed = key_desk.listed(engine)
             if as_json:
                 print_json(listed)
+            elif not listed:
+                console.print("No key has been made. `fieldwatch up` makes the first one.")
             else:
                 columns = ("id", "person", "role", "made", "by", "revoked")
                 rows = [

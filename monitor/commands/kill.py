@@ -10,11 +10,13 @@ from monitor.settings import MonitorSettings
 from monitor.store.engine import connect
 from monitor.store.migration import check_current
 from monitor.store.settings import load_settings
+from monitor.wiring import require_installation
 
 
 def run(*, armed: bool, reason: str, model: str | None, as_json: bool, config: Path | None) -> int:
     """Arm or release the latch of a model, or of the installation."""
     store = load_settings(MonitorSettings, config).store
+    require_installation(store)
     engine = connect(store)
     check_current(engine)
     change = kill_switch.arm if armed else kill_switch.release

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from monitor.commands.screen import console, notes, percent, print_json, table
-from monitor.errors import SettingsInvalid
+from monitor.errors import OptionInvalid
 from monitor.services.client_key import find_key
 from monitor.services.sending import Answer, Destination, Item, SendSummary, find_items, send
 from monitor.settings import Addresses
@@ -28,8 +28,8 @@ def run(
     config: Path | None,
 ) -> int:
     """Send every input; exit 1 unless each got a prediction."""
-    if case_from not in (None, "name"):
-        raise SettingsInvalid([f"--case-from {case_from}: the only choice is 'name'"], None)
+    if case_from is not None and case_from != "name":
+        raise OptionInvalid("--case-from", case_from, "the only choice is 'name'")
     addresses = load_settings(Addresses, config)
     items = find_items(
         path, unit=unit, case_from_name=case_from == "name", segment=_segments(segment or ())
@@ -54,7 +54,7 @@ def _segments(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise SettingsInvalid([f"--segment {pair}: write it as key=value"], None)
+            raise OptionInvalid("--segment", pair, "write it as key=value")
         segments[name] = value
     return segments
 

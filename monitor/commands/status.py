@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from monitor.commands.alarms import alarm_table
 from monitor.commands.screen import age, clock, console, percent, print_json, table
+from monitor.policy import kind_of
 from monitor.services.context import Context
 from monitor.services.status import InstallationStatus, ModelStatus, StreamStatus, look
 from monitor.stats.share import Share
@@ -68,6 +69,13 @@ def render(found: InstallationStatus) -> RenderableType:
     ]
     alarms = [alarm for model in found.models for alarm in model.alarms]
     parts.append(alarm_table(alarms, "open alarms") if alarms else "No alarm stands open.")
+    if found.resolved:
+        parts.append(f"{found.resolved} resolved in the last day: `fieldwatch alarms list --all`")
+    if found.unrouted.rejected:
+        parts.append(
+            f"[yellow]{found.unrouted.rejected} requests of the last hour named no model that is "
+            "served:[/] `fieldwatch events --rejected`"
+        )
     parts += [
         f"[red]kill latch armed:[/] {latch.scope} {escape(latch.key)} by "
         f"{escape(latch.armed_by)}: {escape(latch.reason)}"
@@ -77,7 +85,7 @@ def render(found: InstallationStatus) -> RenderableType:
         f"gateway {escape(gateway.id)}: plan read {age(gateway.seen_s_ago)} ago"
         + (" [red](stale: humans act)[/]" if gateway.seen_s_ago > STALE_S else "")
         for gateway in found.gateways
-    ] or ["No gateway has ever read its plan."]
+    ] or ["No gateway has run yet: `fieldwatch up` starts one."]
     lag, notices = found.windows, found.notices
     parts.append(
         f"windows: {lag.pending} pending, {lag.running} running, {lag.dead} dead; "
@@ -133,7 +141,10 @@ def _streams(found: InstallationStatus) -> RenderableType:
         (
             model.model,
             stream.stream,
-            f"{_bar(stream)} {stream.evidence_ratio:>4.0%}",
+            # A stream restarts from nothing when it alarms, which is no sign of health.
+            "[red]alarm open[/]"
+            if kind_of(stream.stream) in {alarm.kind for alarm in model.alarms}
+            else f"{_bar(stream)} {stream.evidence_ratio:>4.0%}",
             None if stream.log_evidence is None else f"{stream.log_evidence:.2f}",
             f"{stream.log_threshold:.2f}",
             stream.episodes,

@@ -2,7 +2,7 @@
 
 import os
 
-from monitor.errors import AccessDenied
+from monitor.errors import NoKey
 from monitor.store.settings import StoreSettings
 
 VARIABLE = "FIELDWATCH_KEY"
@@ -13,12 +13,12 @@ def find_key(settings: StoreSettings) -> str:
 
     Raises
     ------
-    AccessDenied
+    NoKey
         If there is neither.
     """
     key = os.environ.get(VARIABLE, "").strip()
     if not key and settings.key_file.is_file():
         key = settings.key_file.read_text().strip()
     if not key:
-        raise AccessDenied("service", None)
+        raise NoKey(settings.key_file)
     return key

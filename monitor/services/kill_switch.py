@@ -1,13 +1,16 @@
 """Arm and release kill latches: while one is armed, humans act."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine
 
+from monitor.errors import NotFound
 from monitor.rollouts.kill import EVERYTHING, KillLatch, KillScope
 from monitor.store.audit import Audit
 from monitor.store.engine import reading
 from monitor.store.kill_latches import KillLatches
+from monitor.store.routes import Routes
 
 
 def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetime) -> bool:
@@ -16,9 +19,17 @@ def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetim
     Returns
     -------
     Whether it was not armed before.
+
+    Raises
+    ------
+    NotFound
+        If no such model is served: a slip in its name would leave the one meant acting.
     """
     scope, key = _scope(model)
     with engine.begin() as conn:
+        served = sorted(Routes(conn).current())
+        if model is not None and model not in served:
+            raise NotFound("model", model, unserved(served))
         armed = KillLatches(conn).arm(scope, key, actor, reason, now)
         Audit(conn).add(actor, "kill.armed", f"{scope}/{key}", {"reason": reason}, now)
     return armed
@@ -42,6 +53,11 @@ def armed(engine: Engine) -> list[KillLatch]:
     """List the armed latches, oldest first."""
     with reading(engine) as conn:
         return KillLatches(conn).armed()
+
+
+def unserved(served: Sequence[str]) -> str:
+    """Say what is served, to somebody who named something else."""
+    return f"Those served are {', '.join(served)}." if served else "No model is served."
 
 
 def _scope(model: str | None) -> tuple[KillScope, str]:

@@ -78,11 +78,11 @@ def schedule(context: Context, addresses: Addresses) -> Iterator[Finding]:
     ended = None if ingest is None else ingest.finished_at
     limit = max(JOB_SILENCE_S, 4 * context.settings.monitor.ingest_every_s)
     if ended is None or (now - ended).total_seconds() > limit:
-        since = "has never taken events in" if ended is None else f"last did so at {ended:%H:%M:%S}"
+        since = "none has yet" if ended is None else f"one last did at {ended:%H:%M:%S} UTC"
         answers = _readiness(addresses.monitor.url) is not None
         yield fault(
             "monitor",
-            f"no monitor takes events in ({since} UTC); {addresses.monitor.url} "
+            f"no monitor takes events in ({since}); {addresses.monitor.url} "
             + ("answers" if answers else "does not answer"),
             "`fieldwatch up` or `fieldwatch monitor` starts one; its log says why it stopped",
         )

@@ -323,5 +323,5 @@ def _summarise(answers: Sequence[Answer], seconds: float) -> SendSummary:
         p50_ms=times[len(times) // 2] if times else None,
         p99_ms=times[min(len(times) - 1, int(len(times) * 0.99))] if times else None,
         seconds=seconds,
-        examples=tuple(f"{a.item.path.name}: {a.message}" for a in unanswered[:5]),
+        examples=tuple(f"{a.item.path}: {a.message}" for a in unanswered[:5]),
     )

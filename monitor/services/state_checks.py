@@ -58,7 +58,7 @@ def keys(context: Context, _: Addresses) -> Iterator[Finding]:
         yield fault(
             "keys",
             "there is no key, so every request is turned away",
-            "`fieldwatch keys create NAME --role admin` makes one",
+            "`fieldwatch up` makes the first one, `fieldwatch keys create NAME --role admin` more",
         )
     elif not file.is_file():
         yield Finding(

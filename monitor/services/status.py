@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.domain import Alarm, AlarmState, Stage, Status, StreamName, Window
+from monitor.errors import NotFound
 from monitor.metrics import ModelReading, Readings, StreamReading
 from monitor.rollouts.kill import KillLatch, is_killed
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import assess
 from monitor.services.context import Context
 from monitor.services.intake import terms
+from monitor.services.kill_switch import unserved
 from monitor.services.references import Reference
 from monitor.services.streams import evidence_ratio, state_from_json
 from monitor.settings import DetectorOptions
@@ -21,6 +23,7 @@ from monitor.stats.share import Share, flagged_share
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.engine import database_now, reading
+from monitor.store.event import UNKNOWN_MODEL
 from monitor.store.gateways import Gateways
 from monitor.store.intakes import Intakes
 from monitor.store.kill_latches import KillLatches
@@ -34,6 +37,8 @@ from reference_data.summary import Summary, merge_all
 
 TRAFFIC_SPAN = timedelta(hours=1)
 """How far back traffic is counted."""
+RESOLVED_SPAN = timedelta(days=1)
+"""How far back resolved alarms are counted."""
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
 """How far back the last window is looked for, the nearest first: usually it is minutes old."""
 
@@ -118,15 +123,27 @@ class InstallationStatus:
     models: tuple[ModelStatus, ...]
     gateways: tuple[GatewayStatus, ...]
     latches: tuple[KillLatch, ...]
+    unrouted: Traffic
+    """Requests that named no model that is served."""
+    resolved: int
+    """Alarms that resolved in the last day."""
     windows: Lag
     notices: Backlog
 
 
 def look(context: Context, model: str | None = None) -> InstallationStatus:
-    """Read the state of the installation, or of one model of it."""
+    """Read the state of the installation, or of one model of it.
+
+    Raises
+    ------
+    NotFound
+        If no such model is served.
+    """
     with reading(context.engine) as conn:
         now = database_now(conn)
         routes = Routes(conn).current()
+        if model is not None and model not in routes:
+            raise NotFound("model", model, unserved(sorted(routes)))
         latches = KillLatches(conn).armed()
         ingested = Intakes(conn).all()
         found = [
@@ -148,6 +165,11 @@ def look(context: Context, model: str | None = None) -> InstallationStatus:
             models=tuple(found),
             gateways=gateways,
             latches=tuple(latches),
+            unrouted=_traffic(context, UNKNOWN_MODEL, None, now),
+            resolved=sum(
+                alarm.resolved_at is not None and now - alarm.resolved_at <= RESOLVED_SPAN
+                for alarm in Alarms(conn).all(model=model, state=AlarmState.RESOLVED)
+            ),
             windows=Windows(conn).lag(assess.JOB),
             notices=Outbox(conn).backlog(),
         )
@@ -179,7 +201,7 @@ def _model(
         expected_flag_rate=None if manifest is None else manifest.alpha,
         flag_band=None if reference is None else reference.flag_band,
         ingested=ingested,
-        traffic=_traffic(context, name, now),
+        traffic=_traffic(context, name, snapshot.bundle_sha, now),
         streams=_streams(conn, snapshot, options, models),
         alarms=tuple(Alarms(conn).all(model=name, state=AlarmState.OPEN)),
         window=_last_window(context, conn, name, now),
@@ -194,17 +216,19 @@ def _open(context: Context, registered: RegisteredBundle) -> tuple[Reference | N
         return None, str(error)
 
 
-def _traffic(context: Context, model: str, now: datetime) -> Traffic:
+def _traffic(context: Context, model: str, bundle_sha: str | None, now: datetime) -> Traffic:
+    """Count what this bundle answered, and what no bundle came to answer."""
     found = context.events.between(
-        model, now - TRAFFIC_SPAN, now + TRAFFIC_SPAN, ["status", "flagged"]
-    )
-    status = found["status"].to_pylist()
+        model, now - TRAFFIC_SPAN, now + TRAFFIC_SPAN, ["status", "flagged", "bundle_sha"]
+    ).to_pylist()
+    mine = [event for event in found if event["bundle_sha"] in (None, bundle_sha)]
+    status = [event["status"] for event in mine]
     return Traffic(
         ok=status.count(Status.OK),
         rejected=status.count(Status.REJECTED),
         errors=status.count(Status.ERROR),
         flagged=flagged_share(
-            found["flagged"].to_pylist().count(True),
+            [event["flagged"] for event in mine].count(True),
             status.count(Status.OK),
             context.settings.monitor.min_window_events,
         ),

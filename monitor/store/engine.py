@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from monitor.errors import (
     ConstraintBroken,
+    HomeUnusable,
     SettingsInvalid,
     StaleSchema,
     StoreError,
@@ -42,7 +43,8 @@ def connect(settings: StoreSettings) -> Engine:
     Parameters
     ----------
     settings
-        Where it is. For SQLite the home folder is made if it is not there.
+        Where it is. For SQLite the first use makes the home folder if it is not there, and raises
+        `HomeUnusable` if that cannot be.
 
     Raises
     ------
@@ -51,8 +53,8 @@ def connect(settings: StoreSettings) -> Engine:
     """
     url = _url(settings)
     if url.get_backend_name() == "sqlite":
-        settings.home.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "do_connect", lambda *_: _make(settings.home))
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         # In memory there is no file, and every connection is the same one.
@@ -94,6 +96,13 @@ def database_now(conn: Connection) -> datetime:
     now = conn.scalar(text("SELECT clock_timestamp()"))
     assert isinstance(now, datetime)
     return now.astimezone(UTC)
+
+
+def _make(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HomeUnusable(home, error.strerror or str(error)) from error
 
 
 def _url(settings: StoreSettings) -> URL:

@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from monitor.cli import app, main
+from monitor.domain import Status
 from monitor.services.assess import assess
 from monitor.services.ingest import ingest
 from monitor.store.bootstrap import ensure_admin_key
@@ -122,11 +125,13 @@ def test_looking_makes_no_installation_where_there_is_none(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FIELDWATCH_HOME", raising=False)
-    for command in (["status"], ["events"], ["alarms", "list"]):
+    kill = ["rollout", "kill", "--reason", "r"]
+    for command in (["status"], ["events"], ["alarms", "list"], ["keys", "list"], kill, ["doctor"]):
         code, out, err = run(*command)
-        assert (code, out) == (1, "")
-        assert err.count("\n") == 1
-        assert "fieldwatch up" in err
+        assert code == 1
+        assert (out == "") is (command != ["doctor"])
+        assert (out + err).count("there is no installation in") == 1
+        assert "fieldwatch up" in out + err
     assert not list(tmp_path.iterdir())
 
 
@@ -157,13 +162,37 @@ def test_an_unexpected_fault_is_one_line_unless_debugging(
 def test_status_shows_models_evidence_and_alarms(with_alarm: Installation, run: Run) -> None:
     code, out, _ = run("status")
     assert code == 0
-    for word in ("bears", "observe", "semantic", "novelty", "ticket", "No gateway has ever"):
+    for word in ("bears", "observe", "semantic", "novelty", "ticket", "No gateway has run yet"):
         assert word in out
     found = parsed(run, "status")
     [model] = found["models"]
     assert model["traffic"]["ok"] + model["ingested"]["ok"] >= 70
     assert len(model["streams"]) == 4
-    assert parsed(run, "status", "--model", "wolves")["models"] == []
+    assert "alarm open" in out
+    code, _, err = run("status", "--model", "wolves")
+    assert code == 1
+    assert "there is no model wolves. Those served are bears." in err
+
+
+def test_status_counts_what_the_served_version_answered_and_what_named_no_model(
+    installation: Installation, run: Run
+) -> None:
+    installation.clock = datetime.now(UTC) - timedelta(minutes=30)
+    bundle = installation.serve()
+    installation.healthy(bundle, 5)
+    installation.record([installation.event(bundle, bundle_sha="f" * 64) for _ in range(7)])
+    lost = [
+        msgspec.structs.replace(
+            installation.event(bundle, status=Status.REJECTED), model="_unknown", version=None
+        )
+        for _ in range(3)
+    ]
+    installation.record(lost)
+
+    [model] = parsed(run, "status")["models"]
+    assert model["traffic"]["ok"] == 5
+    _, out, _ = run("status")
+    assert "3 requests of the last hour named no model that is served" in out
 
 
 def test_events_are_listed_and_shown_beside_training_items(
@@ -215,6 +244,11 @@ def test_a_kill_is_armed_shown_and_released(with_alarm: Installation, run: Run) 
     assert "kill latch armed" in out
     assert parsed(run, "status")["models"][0]["killed"]
     assert parsed(run, "rollout", "unkill", "--reason", "over")["changed"]
+    code, _, err = run("rollout", "kill", "--reason", "smoke", "--model", "baers")
+    assert code == 1
+    assert "there is no model baers. Those served are bears." in err
+    assert parsed(run, "rollout", "kill", "--reason", "r", "--model", "bears")["changed"]
+    assert parsed(run, "rollout", "unkill", "--reason", "r", "--model", "bears")["changed"]
     assert not parsed(run, "status")["models"][0]["killed"]
 
 
@@ -228,7 +262,23 @@ def test_send_explains_what_it_cannot_do(with_alarm: Installation, run: Run) -> 
     assert "there is no such file or folder" in err
     code, _, err = run("send", ".", "--segment", "north")
     assert code == 2
-    assert "write it as key=value" in err
+    assert err == "fieldwatch: --segment 'north' is not understood: write it as key=value.\n"
+    installation = with_alarm.settings.store
+    installation.key_file.unlink()
+    code, _, err = run("send", ".", "--model", "bears")
+    assert code == 1
+    assert "FIELDWATCH_KEY is not set" in err
+    assert str(installation.key_file) in err
+
+
+def test_a_home_that_cannot_be_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FIELDWATCH_HOME", str(tmp_path / "file" / "home"))
+    code, _, err = run("up")
+    assert code == 1
+    assert "cannot be made: Not a directory. Name another one with FIELDWATCH_HOME" in err
 
 
 def test_import_without_trust_explains_the_risk_and_stops(

@@ -97,7 +97,7 @@ def test_a_refused_input_is_counted_by_cause_and_the_others_go_on(folder: Path) 
     summary, _ = deliver(find_items(folder), Gateway({"b.jpg": [refusal]}))
 
     assert (summary.ok, summary.rejected, summary.causes) == (2, 1, {"truncated": 1})
-    assert summary.examples == ("b.jpg: the file ends early",)
+    assert summary.examples == (f"{folder / 'b.jpg'}: the file ends early",)
 
 
 def test_too_many_requests_is_tried_again_when_the_gateway_says(folder: Path) -> None:
