@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.domain import Alarm, Person, Role
@@ -170,3 +171,9 @@ def release(context: InContext, by: By, change: KillChange) -> KillAnswer:
         context.engine, change.model, by.name, change.reason, context.clock()
     )
     return KillAnswer(armed=False, changed=changed)
+
+
+for _route in router.routes:
+    if isinstance(_route, APIRoute):
+        # The manual shows beside an address what its function says, not what it is called.
+        _route.summary, _, _route.description = _route.description.partition("\n")

@@ -74,8 +74,13 @@ def create_app(context: Context, registry: CollectorRegistry, background: Backgr
         app.add_exception_handler(family, respond)
     app.include_router(api.router)
     app.add_api_route("/metrics", metrics, include_in_schema=False)
-    app.add_api_route("/healthz", healthz, tags=["health"])
-    app.add_api_route("/readyz", readyz, tags=["health"])
+    app.add_api_route("/healthz", healthz, tags=["health"], summary="Whether the process runs.")
+    app.add_api_route(
+        "/readyz",
+        readyz,
+        tags=["health"],
+        summary="Whether the state store and the events can be used.",
+    )
     return app
 
 

@@ -60,6 +60,15 @@ def test_every_route_but_health_needs_a_key_of_the_right_role(
             assert (status == 403) is not role.may(needed_role(method, path)), (path, role)
 
 
+def test_the_manual_says_in_words_what_each_address_does(
+    installation: Installation, client: TestClient
+) -> None:
+    described = client.get("/openapi.json", headers=key(installation, Role.VIEWER)).json()["paths"]
+    summaries = [each["summary"] for methods in described.values() for each in methods.values()]
+    assert len(summaries) > 15
+    assert all(summary.endswith((".", "?")) for summary in summaries), summaries
+
+
 def test_the_key_may_come_as_the_password_of_a_browser(
     installation: Installation, client: TestClient
 ) -> None:
