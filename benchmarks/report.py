@@ -6,6 +6,7 @@ Exit status stays 0 when a bar does not hold: it is printed as such, and nothing
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,7 +64,8 @@ def finish(title: str, rows: Sequence[Row], bars: Sequence[Bar], destination: Pa
     destination
         File for the JSON, if any.
     """
-    console = Console()
+    # A file or a pipe has no width of its own; 80 columns would fold every cell.
+    console = Console(width=None if sys.stdout.isatty() else 140)
     table = Table(title=title, title_justify="left")
     columns = list(rows[0]) if rows else []
     for column in columns:
