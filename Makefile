@@ -3,9 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
-# Telemetry of every dependency is off; one thread a worker, since tests run in parallel.
+# Telemetry of every dependency is off; small networks and parallel tests want one thread each.
 export DO_NOT_TRACK := 1
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 TIMED := .ci/timed
 
 .PHONY: help demo test install lint types contract unit statistics torch servers docs pins clean
@@ -14,7 +14,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
 
 demo: install ## The whole story on real handwritten digits
-	@$(BIN)/fieldwatch demo $(ARGS)
+	@$(ONE_THREAD) $(BIN)/fieldwatch demo $(ARGS)
 
 test: ## Lint, strict types, import contract and every test, with timings
 	@rm -f .ci/timings.txt
@@ -49,16 +49,16 @@ contract: install ## Who may import whom
 	@$(BIN)/lint-imports
 
 unit: install ## Tests a developer runs all the time (under a minute)
-	@$(TEST_ENV) $(BIN)/pytest -q -n 2 -m "not statistics and not torch and not servers"
+	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m "not statistics and not torch and not servers"
 
 torch: install ## Importing fastai Learners
-	@$(TEST_ENV) $(BIN)/pytest -q -n 2 -m "torch and not servers"
+	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m "torch and not servers"
 
 statistics: install ## Guarantees, by simulation
-	@$(TEST_ENV) $(BIN)/pytest -q -n 2 -m statistics
+	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m statistics
 
 servers: install ## Real processes, killed and restarted; the demo's story
-	@$(TEST_ENV) $(BIN)/pytest -q -m servers
+	@$(ONE_THREAD) $(BIN)/pytest -q -m servers
 
 pins: ## Renew the pinned requirements from the ranges in pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra dev --constraint .ci/pins.in -o requirements.txt pyproject.toml
