@@ -43,8 +43,9 @@ from reference_data.steps import (
 USUAL_MODES = ("1", "CMYK", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr")
 """Modes of up to eight bits a channel, which convert to what a model takes without clipping.
 
-The 16- and 32-bit modes (``I;16``, ``I``, ``F``) are clipped by that conversion, so they are
-accepted only where training data had them.
+The 16- and 32-bit modes (``I;16``, ``I``, ``F``) are clipped by that conversion, and colour of 16
+bits (``RGB;16``, ``RGBA;16``) is cut to 8 as it is read, so these are accepted only where training
+data had them.
 """
 
 # Importing a plugin registers its format. No other format is tried: some start other programs
@@ -154,11 +155,13 @@ def decode(data: bytes, preprocessing: Preprocessing, limits: DecodeLimits) -> I
             "the file holds several frames; send the one frame to be judged as a still picture",
         )
     _check_padded(image, preprocessing, limits)
+    deep = is_deep_colour(image)
     _load(image)
-    if image.mode not in preprocessing.accepted_modes:
+    mode = f"{image.mode};16" if deep else image.mode
+    if mode not in preprocessing.accepted_modes:
         raise InputRejected(
             RejectionCause.UNTRAINED_MODE,
-            f"the picture has mode {image.mode}, which no training picture had; send 8-bit "
+            f"the picture has mode {mode}, which no training picture had; send 8-bit "
             "grey or colour, or train on such pictures and import the model again",
         )
     # A palette with alpha warns while it converts; the transparency never touches these pixels.
@@ -218,6 +221,17 @@ def check_tensor(array: NDArray[np.generic], preprocessing: Preprocessing) -> No
         )
     if not np.isfinite(array).all():
         raise InputRejected(RejectionCause.NOT_FINITE, "the tensor holds NaN or infinite values")
+
+
+def is_deep_colour(image: ImageFile.ImageFile) -> bool:
+    """Tell whether a picture whose pixels were not read yet stores 16 bits for each of 8 decoded.
+
+    Pillow has no mode for it and drops the lower bits; only the decoder's arguments say so.
+    """
+    if image.mode.startswith("I"):  # grey: these modes hold all the bits, and say so themselves
+        return False
+    raw_modes = [tile.args if isinstance(tile.args, str) else str(tile.args) for tile in image.tile]
+    return any(";16" in raw_mode for raw_mode in raw_modes)
 
 
 def open_header(data: bytes, limits: DecodeLimits) -> ImageFile.ImageFile:

@@ -12,7 +12,7 @@ import numpy as np
 
 from reference_data.errors import ImportRefused, InputRejected
 from reference_data.importing.table import Row, Table
-from reference_data.preprocess import UNLIMITED, USUAL_MODES, open_header
+from reference_data.preprocess import UNLIMITED, USUAL_MODES, is_deep_colour, open_header
 
 MOST_UNREADABLE = 0.05
 """Share of the items that may be unreadable before the import is refused."""
@@ -59,7 +59,7 @@ def survey(table: Table, advance: Callable[[int], None]) -> Survey:
         else:
             digests[row.item] = hashlib.sha256(data).digest()
             if not row.held_out:
-                modes.add(image.mode)
+                modes.add(f"{image.mode};16" if is_deep_colour(image) else image.mode)
         advance(1)
     notes = (*table.notes, *refuse_unreadable(unreadable, len(table.rows)))
     readable = [row for row in table.rows if row.item in digests]

@@ -1,6 +1,8 @@
 """Bad uploads are refused by cause; odd but sound ones are decoded as training decoded them."""
 
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -227,3 +229,29 @@ def test_a_picture_that_padding_would_blow_up_is_refused_before_it_is_decoded() 
     assert refusal.value.cause is RejectionCause.TOO_MANY_PIXELS
     fitting = decode(encoded(noise(100, 60).convert("L"), "PNG"), padded, limits)
     assert prepare(fitting, padded).shape == (1, 8, 8)
+
+
+def deep_png(colour_type: int, channels: int) -> bytes:
+    """Write a PNG of 16 bits a channel, which Pillow reads and cannot write."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", 20, 20, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + bytes(20 * channels * 2) for _ in range(20))
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("colour_type", "channels", "mode"), [(2, 3, "RGB;16"), (6, 4, "RGBA;16")])
+def test_colour_of_16_bits_is_served_only_where_training_had_it(
+    colour_type: int, channels: int, mode: str
+) -> None:
+    data = deep_png(colour_type, channels)
+    with pytest.raises(InputRejected, match=mode) as refusal:
+        decode(data, COLOUR, DecodeLimits())
+    assert refusal.value.cause is RejectionCause.UNTRAINED_MODE
+    trained = Preprocessing(mode="RGB", accepted_modes=(*USUAL_MODES, mode), steps=COLOUR.steps)
+    assert decode(data, trained, DecodeLimits()).mode == "RGB"
