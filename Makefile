@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 TIMED := .ci/timed
 
-.PHONY: help demo test install lint types contract unit statistics torch servers docs pins clean
+.PHONY: help demo test install lint types contract unit statistics torch servers docs pins bench-peers clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -63,6 +63,11 @@ servers: install ## Real processes, killed and restarted; the demo's story
 pins: ## Renew the pinned requirements from the ranges in pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra dev --constraint .ci/pins.in -o requirements.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --constraint .ci/pins.in -o requirements-serve.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 -o requirements-peers.txt .ci/peers.in
+
+bench-peers: install ## Install the peers that benchmarks compare with, in an environment of their own
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	@$(BIN)/uv pip install --python .venv-peers/bin/python -r requirements-peers.txt
 
 clean: ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from reference_data import held_out
 from reference_data.accuracy import fit_temperature
 from reference_data.bundle import Counts
 from reference_data.conformal import unsureness
@@ -39,7 +40,7 @@ class ReferenceFiles:
     """Everything the reference adds to a bundle."""
 
     files: dict[str, bytes]
-    """scores.npz, reference.npz, reference.parquet, thumbnails.parquet and report.json."""
+    """scores.npz, reference.npz, held_out.npz, both tables (.parquet) and report.json."""
     alpha: float
     certified: bool
     certified_reason: str
@@ -144,6 +145,9 @@ def build_reference(
                 **_property_quantiles([rows[row] for row in roles.calibrate.tolist()]),
             }
         ),
+        held_out.FILE: held_out.collect(
+            rows, roles, passed, scores["semantic"], scores["domain"], seed
+        ).to_bytes(),
         "reference.parquet": item_table(columns),
         "thumbnails.parquet": thumbnail_table(shown, picture, advance),
         "report.json": msgspec.json.format(msgspec.json.encode(report), indent=2),

@@ -6,6 +6,7 @@ A bundle is a folder::
     model.onnx           input → logits, embedding, mid
     scores.npz           fitted out-of-domain scores
     reference.npz        calibration and nearest-neighbour arrays
+    held_out.npz         held-out rows as the model saw them, row by row
     reference.parquet    one row per reference item
     thumbnails.parquet   small pictures of a sample of them
     report.json          confusion matrix, top losses

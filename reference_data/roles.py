@@ -1,7 +1,7 @@
 """Which row of the imported data serves what."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ class ReferenceRow:
     episode: str
     properties: Mapping[str, float]
     """As `reference_data.properties.measure` gives them."""
+    segments: Mapping[str, str] = field(default_factory=dict)
+    """The extra columns of its row, by name; absent ones are unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -68,6 +68,7 @@ def run_reference(
                         # Without episodes every item is one of its own.
                         episode=row.episode or row.item,
                         properties=properties,
+                        segments=row.segments,
                     )
                 )
             if tensors:

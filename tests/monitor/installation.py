@@ -1,7 +1,7 @@
 """A small installation on disk: a real store, a real events table, a handmade bundle."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,14 @@ ITEMS = 40
 
 
 def write_bundle(
-    parent: Path, *, name: str = "bears", version: str = "1", certified: bool = True
+    parent: Path,
+    *,
+    name: str = "bears",
+    version: str = "1",
+    certified: bool = True,
+    more: Mapping[str, bytes] | None = None,
 ) -> Bundle:
-    """Write a bundle whose reference is made up and whose model is nothing."""
+    """Write a bundle whose reference is made up and whose model is nothing; `more` are files."""
     rng = np.random.default_rng(11)
     arrays = io.BytesIO()
     np.savez(
@@ -88,6 +93,7 @@ def write_bundle(
         "model.onnx": b"no model",
         "reference.npz": arrays.getvalue(),
         "reference.parquet": items.getvalue(),
+        **(more or {}),
     }
     return write(parent, manifest, files)
 
