@@ -27,6 +27,7 @@ from inference.episodes import Episodes
 from inference.metrics import Metrics, package_version
 from inference.models import Models
 from inference.openapi import document
+from inference.pictures import KeepRules, PictureKeeper
 from inference.plan import PlanKeeper, StorePlans
 from inference.predicting import Predicting
 from inference.recorder import Counts, Recorder, RecorderOptions
@@ -37,12 +38,15 @@ from monitor.errors import FieldwatchError
 from monitor.store.bootstrap import LOOPBACK, ensure_admin_key
 from monitor.store.engine import connect
 from monitor.store.events import EventLog
+from monitor.store.payloads import Payloads
 from reference_data.bundle import Bundle
 from reference_data.preprocess import DecodeLimits
 from reference_data.scoring import Scorer
 
 log = logging.getLogger(__name__)
 
+PICTURES_S = 2.0
+"""Time that pictures still to be kept get at shutdown, after the records."""
 _NOTHING = Counts(accepted=0, durable=0, sampled_out=0, lost=0, spool_events=0, spool_bytes=0)
 
 
@@ -91,6 +95,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
     keeper = PlanKeeper(StorePlans(engine), store.kill_file, every_s=options.poll_every_s)
     decoders = ThreadPoolExecutor(options.engine.decoders or cores, thread_name_prefix="decode")
     recorder = _recorder(settings)
+    pictures = _pictures(settings)
     models = Models(
         home=store.home,
         open_bundle=partial(_open_bundle, options=options.engine),
@@ -110,6 +115,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
         plan_age_s=keeper.age_s,
         queue_lengths=lambda: {m: s.engine.waiting for m, s in models.served.items()},
         ready=lambda: _readiness(keeper, models),
+        pictures=pictures.counts,
     )
     context = Context(
         options=options,
@@ -120,6 +126,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
             keeper=keeper,
             models=models,
             recorder=recorder,
+            pictures=pictures,
             episodes=Episodes(),
             metrics=metrics,
             monotonic=time.monotonic,
@@ -130,6 +137,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
     )
     if recorder is not None:
         recorder.start()
+    pictures.start()
     if options.host in LOOPBACK:
         # Before the plan is first read, so that whoever finds the key can use it at once.
         with contextlib.suppress(FieldwatchError):
@@ -143,6 +151,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
         await asyncio.to_thread(models.close)
         if recorder is not None:
             await asyncio.to_thread(recorder.close, options.shutdown_s)
+        await asyncio.to_thread(pictures.close, min(PICTURES_S, options.shutdown_s))
         keeper.close()
         decoders.shutdown(wait=False, cancel_futures=True)
         engine.dispose()
@@ -171,6 +180,24 @@ def _recorder(settings: GatewaySettings) -> Recorder | None:
     )
 
 
+def _pictures(settings: GatewaySettings) -> PictureKeeper:
+    keep = settings.gateway.keep
+    return PictureKeeper(
+        Payloads(settings.store.payloads),
+        KeepRules(
+            flagged=keep.flagged,
+            share=keep.share,
+            longest_side=keep.longest_side,
+            limits=_decode_limits(settings),
+        ),
+    )
+
+
+def _decode_limits(settings: GatewaySettings) -> DecodeLimits:
+    limits = settings.gateway.limits
+    return DecodeLimits(max_bytes=limits.max_upload_bytes, max_pixels=limits.max_pixels)
+
+
 def _open_bundle(bundle: Bundle, *, options: EngineOptions) -> Scorer:
     scorer = Scorer.open(bundle, threads=options.threads, several=options.workers > 1)
     # Optimising the graph leaves 30 MB that the C library would keep for itself.
@@ -194,9 +221,7 @@ def _make_engine(
         model,
         forward_path,
         decoders,
-        limits=DecodeLimits(
-            max_bytes=options.limits.max_upload_bytes, max_pixels=options.limits.max_pixels
-        ),
+        limits=_decode_limits(settings),
         max_batch=options.engine.max_batch,
         max_waiting=options.limits.max_waiting,
         workers=options.engine.workers,

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from inference.errors import Cause
+from inference.pictures import Fate
 from inference.recorder import Counts, Outcome
 from monitor.domain import Actor, Stage
 from reference_data.scoring import Scored
@@ -173,9 +174,10 @@ class Metrics:
         plan_age_s: Callable[[], float],
         queue_lengths: Callable[[], dict[str, int]],
         ready: Callable[[], dict[str, bool]],
+        pictures: Callable[[], dict[Fate, int]],
     ) -> None:
         """Export, at every scrape, what these return."""
-        self.registry.register(_Watched(counts, plan_age_s, queue_lengths, ready))
+        self.registry.register(_Watched(counts, plan_age_s, queue_lengths, ready, pictures))
 
 
 class _Watched(Collector):
@@ -185,11 +187,13 @@ class _Watched(Collector):
         plan_age_s: Callable[[], float],
         queue_lengths: Callable[[], dict[str, int]],
         ready: Callable[[], dict[str, bool]],
+        pictures: Callable[[], dict[Fate, int]],
     ) -> None:
         self._counts = counts
         self._plan_age_s = plan_age_s
         self._queue_lengths = queue_lengths
         self._ready = ready
+        self._pictures = pictures
 
     @override
     def collect(self) -> Iterator[Metric]:
@@ -229,6 +233,12 @@ class _Watched(Collector):
         for model, is_ready in self._ready().items():
             ready.add_metric([model], is_ready)
         yield ready
+        pictures = CounterMetricFamily(
+            "fieldwatch_kept_pictures", "Small pictures of inputs by fate.", labels=["outcome"]
+        )
+        for fate, count in self._pictures().items():
+            pictures.add_metric([fate.value], count)
+        yield pictures
 
 
 def package_version() -> str:

@@ -17,6 +17,7 @@ from inference.episodes import Episodes
 from inference.errors import Cause, ModelNotReady, Refused
 from inference.metrics import Metrics
 from inference.models import Models, Served
+from inference.pictures import PictureKeeper
 from inference.plan import PlanKeeper
 from inference.recorder import Outcome, Recorder
 from inference.upload import Subject, shown
@@ -24,6 +25,7 @@ from monitor.domain import Actor, Reason, Status
 from monitor.rollouts.routing import Routing, route
 from monitor.rollouts.snapshot import Snapshot
 from monitor.store.event import UNKNOWN_MODEL, Event
+from monitor.store.payloads import reference_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Predicting:
         keeper: PlanKeeper,
         models: Models,
         recorder: Recorder | None,
+        pictures: PictureKeeper,
         episodes: Episodes,
         metrics: Metrics,
         monotonic: Callable[[], float],
@@ -74,6 +77,8 @@ class Predicting:
         self._keeper = keeper
         self._models = models
         self._recorder = recorder
+        self.pictures = pictures
+        """Keeps small pictures of what was answered."""
         self._episodes = episodes
         self._metrics = metrics
         self._monotonic = monotonic
@@ -145,7 +150,7 @@ class Predicting:
             judged.append(result)
         routing = self._route(target, subject)
         return [
-            self._record(target, each.event_id, result, subject, routing, begun)
+            self._record(target, each, result, subject, routing, begun)
             for each, result in zip(inputs, judged, strict=True)
         ]
 
@@ -198,13 +203,13 @@ class Predicting:
     def _record(
         self,
         target: Target,
-        event_id: str,
+        each: Input,
         judged: Judged,
         subject: Subject,
         routing: Routing,
         begun: Arrival,
     ) -> Predicted:
-        snapshot, scored = target.snapshot, judged.scored
+        snapshot, scored, event_id = target.snapshot, judged.scored, each.event_id
         episode = self._episodes.assign(
             snapshot.model, subject.unit, event_id, begun.at, snapshot.episode_gap_s
         )
@@ -241,12 +246,16 @@ class Predicting:
             reason=routing.reason,
             latency_ms=(self._monotonic() - begun.monotonic) * 1e3,
             input_sha256=judged.sha256,
+            payload_ref=self._picture_of(target, each, scored.flagged, begun),
         )
         outcome = Outcome.LOST if self._recorder is None else self._recorder.put(event)
         if outcome is Outcome.LOST:
             self._episodes.forget(snapshot.model, subject.unit, event_id)
         # An action nobody could look up afterwards must not be taken.
         recorded = outcome is Outcome.ACCEPTED
+        if recorded and event.payload_ref is not None and isinstance(each.source, bytes):
+            mode = target.served.bundle.manifest.preprocessing.mode
+            self.pictures.offer(event.payload_ref, each.source, mode, flagged=scored.flagged)
         predicted = Predicted(
             event_id,
             judged,
@@ -263,3 +272,11 @@ class Predicting:
             event_id=event_id,
         )
         return predicted
+
+    def _picture_of(self, target: Target, each: Input, flagged: bool, begun: Arrival) -> str | None:
+        """Name the picture that will be kept of an input, if one will; a tensor is no picture."""
+        if isinstance(each.source, bytes) and self.pictures.rules.wants(
+            each.event_id, flagged=flagged
+        ):
+            return reference_of(target.snapshot.model, begun.at, each.event_id)
+        return None

@@ -75,6 +75,19 @@ class SpoolOptions(BaseModel):
     send_every_events: int = Field(default=5_000, ge=1, le=100_000)
 
 
+class KeepOptions(BaseModel):
+    """Of which inputs a small picture is kept. The monitor forgets them after a while."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flagged: bool = True
+    """Keep those that were flagged as out of domain."""
+    share: float = Field(default=0.01, ge=0, le=1)
+    """Keep this share of all inputs, chosen at random by their id."""
+    longest_side: int = Field(default=256, ge=16, le=256)
+    """Pixels of a picture's longer side, at most."""
+
+
 class GatewayOptions(BaseModel):
     """The gateway process: where it listens, what it takes, what it keeps."""
 
@@ -93,6 +106,7 @@ class GatewayOptions(BaseModel):
     limits: LimitOptions = LimitOptions()
     engine: EngineOptions = EngineOptions()
     spool: SpoolOptions = SpoolOptions()
+    keep: KeepOptions = KeepOptions()
     recording: bool = True
     """For benchmarks only: without it nothing is recorded, and every answer says so."""
 

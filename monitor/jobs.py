@@ -19,6 +19,7 @@ from monitor.services.assess import assess
 from monitor.services.context import Context
 from monitor.services.deliver import deliver
 from monitor.services.ingest import ingest
+from monitor.services.retain import retain
 from monitor.store.job_runs import JobRuns
 
 KEEP_RUNS = timedelta(days=7)
@@ -64,6 +65,7 @@ def schedule(context: Context) -> tuple[Job, ...]:
             every_s=60.0,
             work=lambda: context.events.compact(context.clock()),
         ),
+        Job(name="retain", every_s=3_600.0, work=lambda: retain(context, context.clock())),
         Job(name="forget_runs", every_s=3_600.0, work=lambda: forget_runs(context)),
     )
 

@@ -97,6 +97,10 @@ class MonitorOptions(BaseModel):
     """How long a monitor may work on a window before another may take it, in seconds."""
     min_window_events: int = Field(default=30, ge=1)
     """Fewest scored events for a window to say anything; below, it is inconclusive."""
+    keep_payloads_days: float = Field(default=30.0, gt=0)
+    """How long the small pictures of inputs are kept, in days."""
+    keep_payloads_bytes: int = Field(default=1 << 30, ge=0)
+    """Most that these pictures may take; the oldest go first."""
     notify_urls: tuple[SecretStr, ...] = ()
     """Apprise URLs told when an alarm opens or resolves; none by default."""
     detectors: DetectorOptions = DetectorOptions()

@@ -13,11 +13,9 @@ from PIL import Image
 from reference_data.accuracy import log_losses
 from reference_data.conformal import combined, p_values, uniforms
 from reference_data.scores.forward import softmax
+from reference_data.thumbnail import thumbnail
 
 Floats = npt.NDArray[np.float64]
-LONGEST_SIDE = 96
-"""Pixels of a thumbnail's longer side, at most."""
-_JPEG_QUALITY = 80
 _PROGRESS_STEP = 16
 
 
@@ -103,17 +101,6 @@ def thumbnail_table(
             }
         )
     )
-
-
-def thumbnail(image: Image.Image, longest_side: int = LONGEST_SIDE) -> bytes:
-    """Make a small JPEG of a picture; smaller pictures keep their size."""
-    small = image.copy()
-    small.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR)
-    buffer = io.BytesIO()
-    small.convert("RGB" if small.mode not in ("L", "RGB") else small.mode).save(
-        buffer, "JPEG", quality=_JPEG_QUALITY
-    )
-    return buffer.getvalue()
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -75,6 +75,11 @@ class StoreSettings(BaseModel):
         return self.home / "bundles"
 
     @property
+    def payloads(self) -> Path:
+        """Folder of the small pictures that are kept of inputs."""
+        return self.home / "payloads"
+
+    @property
     def spool(self) -> Path:
         """Folder with one spool per gateway."""
         return self.home / "spool"
