@@ -60,6 +60,8 @@ class StreamName(StrEnum):
     DOMAIN = "domain"
     CONFIDENCE = "confidence"
     CLASS_RATES = "class_rates"
+    FLAG_RATE = "flag_rate"
+    PROPERTIES = "properties"
 
 
 class AlarmKind(StrEnum):
@@ -69,6 +71,8 @@ class AlarmKind(StrEnum):
     DOMAIN_DRIFT = "domain_drift"
     CONFIDENCE_SHIFT = "confidence_shift"
     CLASS_SHIFT = "class_shift"
+    FLAG_RATE = "flag_rate"
+    PROPERTY_SHIFT = "property_shift"
 
 
 class Severity(StrEnum):
@@ -115,7 +119,8 @@ class Crossing:
     """Natural logarithm of the capital at the crossing."""
     log_threshold: float
     strongest_bet: str
-    """The bet that carried the evidence, such as ``tail q=0.02 r=10`` or ``class bear up``."""
+    """The bet that carried the evidence, such as ``tail q=0.02 r=10``, ``class bear up r=2`` or
+    ``brightness low q=0.1 r=4``."""
     onset_event_id: str
     """Where that bet's run of evidence began: the best guess of when the change did."""
     episodes_since_onset: int

@@ -96,6 +96,10 @@ def kind_of(stream: StreamName) -> AlarmKind:
             return AlarmKind.CONFIDENCE_SHIFT
         case StreamName.CLASS_RATES:
             return AlarmKind.CLASS_SHIFT
+        case StreamName.FLAG_RATE:
+            return AlarmKind.FLAG_RATE
+        case StreamName.PROPERTIES:
+            return AlarmKind.PROPERTY_SHIFT
 
 
 def severity_of(rules: Rules) -> tuple[Severity, str]:

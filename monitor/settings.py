@@ -34,8 +34,10 @@ class DetectorOptions(BaseModel):
         default_factory=lambda: {
             StreamName.SEMANTIC: 0.3,
             StreamName.DOMAIN: 0.3,
-            StreamName.CONFIDENCE: 0.2,
-            StreamName.CLASS_RATES: 0.2,
+            StreamName.CONFIDENCE: 0.15,
+            StreamName.CLASS_RATES: 0.1,
+            StreamName.FLAG_RATE: 0.05,
+            StreamName.PROPERTIES: 0.1,
         }
     )
     """Share of the false-alarm budget of each stream; a stream without one is not watched."""

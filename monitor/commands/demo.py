@@ -50,7 +50,7 @@ def run(*, check: bool, seed: int, home: Path | None, as_json: bool) -> int:
     with Installation(config, lambda text: say(f"[yellow]{text}[/]")) as installation:
         say(
             f"  one false alarm in {FALSE_ALARM_EPISODES:,} images is allowed, "
-            "shared by four detectors"
+            "shared by six detectors"
         )
         story = _play(installation, images, seed, started)
         if as_json:

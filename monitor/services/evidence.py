@@ -1,11 +1,14 @@
 """Gather what an alarm rests on: the worst inputs, beside the training items they resemble."""
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.domain import Alarm, AlarmKind, Crossing, Evidence, Status, WorstInput
+from monitor.services.episodes import finite
 from monitor.services.references import Reference
 from monitor.store.events import EventLog
 
@@ -25,7 +28,10 @@ _COLUMNS = (
     "p_semantic",
     "p_domain",
     "flagged",
+    "properties",
 )
+_PROPERTY_BET = re.compile(r"(?P<property>.+) (?P<direction>up|down|high|low) \S+(?: r=\S+)?")
+"""Labels of `monitor.stats.property_bets`."""
 
 Row = Mapping[str, Any]
 
@@ -86,6 +92,23 @@ def _unusual(kind: AlarmKind, crossing: Crossing) -> Callable[[Row], float]:
                 return float(row["confidence"]) - (2.0 if moved else 0.0)
 
             return order
+        case AlarmKind.FLAG_RATE:
+            return lambda row: float(min(row["p_semantic"], row["p_domain"]))
+        case AlarmKind.PROPERTY_SHIFT:
+            return _extreme(crossing.strongest_bet)
+
+
+def _extreme(strongest_bet: str) -> Callable[[Row], float]:
+    """Order by the property the strongest bet is on, from the end at which it saw the change."""
+    found = _PROPERTY_BET.fullmatch(strongest_bet)
+    name = "" if found is None else found["property"]
+    sign = -1.0 if found is not None and found["direction"] in ("up", "high") else 1.0
+
+    def order(row: Row) -> float:
+        value = dict(row["properties"] or ()).get(name)
+        return sign * value if finite(value) else math.inf
+
+    return order
 
 
 def _worst(row: Row, embedding: bytes | None, reference: Reference) -> WorstInput:

@@ -15,26 +15,16 @@ from monitor import policy
 from monitor.domain import Alarm, Crossing, Status, StreamName
 from monitor.policy import Outcome, Rules
 from monitor.rollouts.snapshot import Snapshot
+from monitor.services import episodes as record
 from monitor.services.assess import floor
 from monitor.services.references import Reference
-from monitor.services.streams import Episode, Stream, StreamState, Terms
+from monitor.services.stream_state import StreamState
+from monitor.services.streams import Stream, Terms
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.bundles import RegisteredBundle
 from monitor.store.streams import StreamState as StoredState
 
-COLUMNS = (
-    "event_id",
-    "writer",
-    "seq",
-    "at",
-    "bundle_sha",
-    "episode_id",
-    "status",
-    "prediction",
-    "confidence",
-    "p_semantic",
-    "p_domain",
-)
+COLUMNS = ("writer", "seq", *record.COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +89,7 @@ def decide(
         When the pass began; time is granted up to here.
     """
     sha = loaded.snapshot.bundle_sha
-    episodes = select_episodes(events, sha)
+    episodes = record.select_episodes(events, sha)
     states: dict[StreamName, StreamState] = {}
     crossings: dict[int, list[Crossing]] = {}
     rises: dict[StreamName, Set[int]] = {}
@@ -136,25 +126,6 @@ def decide(
         states=states,
         outcome=replace(outcome, changes=(*superseded, *outcome.changes)),
     )
-
-
-def select_episodes(events: pa.Table, bundle_sha: str) -> list[Episode]:
-    """Keep what the detectors see: the first event of an episode, scored by this bundle."""
-    return [
-        Episode(
-            event_id=row["event_id"],
-            at=row["at"],
-            prediction=row["prediction"],
-            confidence=row["confidence"],
-            p_semantic=row["p_semantic"],
-            p_domain=row["p_domain"],
-        )
-        for row in events.to_pylist()
-        if row["status"] == Status.OK
-        and row["event_id"] == row["episode_id"]
-        and row["bundle_sha"] == bundle_sha
-        and None not in (row["prediction"], row["p_semantic"], row["p_domain"])
-    ]
 
 
 def _begun(loaded: Loaded, saved: StoredState | None) -> datetime:

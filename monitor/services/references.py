@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pyarrow import BufferReader, parquet
 
-from monitor.services.streams import Baseline
+from monitor.services.baseline import Baseline, read_baseline
 from monitor.store.bundles import RegisteredBundle
 from reference_data.bundle import Bundle, Manifest, load
 from reference_data.guarantee import flag_band
@@ -86,14 +86,7 @@ def read_reference(bundle: Bundle) -> Reference:
     return Reference(
         manifest=manifest,
         digest=bundle.digest,
-        baseline=Baseline(
-            bundle_sha=bundle.digest,
-            seed=manifest.seed,
-            vocab=manifest.vocab,
-            rows=calibrated,
-            unsureness=arrays["confidence"].astype(np.float64),
-            class_counts=arrays["class_counts"].astype(np.int64),
-        ),
+        baseline=read_baseline(bundle, arrays),
         embeddings=np.divide(embeddings, norms, where=norms > 0, out=np.zeros_like(embeddings)),
         items=_pick(table["path"].to_pylist(), rows),
         labels=_pick(table["label"].to_pylist(), rows),

@@ -16,7 +16,8 @@ from monitor.services.context import Context
 from monitor.services.intake import terms
 from monitor.services.kill_switch import unserved
 from monitor.services.references import Reference
-from monitor.services.streams import evidence_ratio, state_from_json
+from monitor.services.stream_state import state_from_json
+from monitor.services.streams import evidence_ratio
 from monitor.settings import DetectorOptions
 from monitor.stats.capital import log_evidence
 from monitor.stats.share import Share, flagged_share

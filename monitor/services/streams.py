@@ -9,60 +9,33 @@ promise it accumulated evidence under no longer holds, and it starts afresh.
 """
 
 import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from monitor.domain import Crossing, StreamName
-from monitor.errors import DocumentTooNew
+from monitor.services.baseline import IMPORT_AGAIN, Baseline
+from monitor.services.episodes import Episode
+from monitor.services.observations import Observer, observer
+from monitor.services.stream_state import Mark, StreamState, state_from_json
+from monitor.settings import DetectorOptions
 from monitor.stats import capital
-from monitor.stats.bets import Bets, TooFewRows
+from monitor.stats.bets import Betting, TooFewRows
 from monitor.stats.capital import CapitalState
+from monitor.stats.flag_bets import flag_bets
+from monitor.stats.property_bets import property_bets
 from monitor.stats.rank_bets import rank_bets
 from monitor.stats.rate_bets import class_rate_bets
-from reference_data.conformal import p_values, ranks, uniforms, unsureness
 
-KAPPA = 1.0
-"""Share of the slack that is kept: all of it, for nothing less is certified and may alarm."""
-
-STATE_FORMAT = 1
+CERTIFIED = 1.0
+"""Share of the slack that is kept, κ: all of it, for nothing less is certified and may alarm."""
+EPISODE_GAP_S = 60.0
+"""The usual gap between episodes, as a route says it."""
 
 STRETCH = 256
 """Episodes played at once: what lies beyond a crossing is played again from the restart."""
-
-Ranks = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
-    """The first event of an episode: what the detectors see of it."""
-
-    event_id: str
-    at: datetime
-    prediction: str
-    confidence: float
-    p_semantic: float
-    p_domain: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
-    """What a bundle's calibration rows say about healthy traffic."""
-
-    bundle_sha: str
-    seed: int
-    vocab: tuple[str, ...]
-    rows: int
-    """Number of calibration rows, one per episode."""
-    unsureness: npt.NDArray[np.float64]
-    """Confidence of each calibration row with its sign changed, ascending."""
-    class_counts: npt.NDArray[np.int64]
-    """How many calibration rows were predicted as each class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,62 +46,6 @@ class Terms:
     """Log evidence at which it alarms."""
     text: str
     """Names the clock, the budget and the share; a stream restarts when it changes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """Which event an onset points at."""
-
-    event_id: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamState:
-    """Where a stream stands since its last restart."""
-
-    configuration: str
-    """The `Stream.configuration` it belongs to."""
-    capital: CapitalState
-    marks: Mapping[int, Mark] = field(default_factory=dict)
-    """The event of every onset in `capital`, by episode since the restart."""
-    granted_until: datetime | None = None
-    """Until when time has been granted to it; ``None`` before the first grant."""
-
-    def to_json(self) -> str:
-        """Write the state as JSON, the same bits back by `state_from_json`."""
-        marks = {str(i): [mark.event_id, mark.at.isoformat()] for i, mark in self.marks.items()}
-        saved = {
-            "format": STATE_FORMAT,
-            "configuration": self.configuration,
-            "capital": self.capital.to_json(),
-            "marks": marks,
-            "granted_until": None if self.granted_until is None else self.granted_until.isoformat(),
-        }
-        return json.dumps(saved, sort_keys=True)
-
-
-def state_from_json(text: str) -> StreamState:
-    """Read what `StreamState.to_json` wrote.
-
-    Raises
-    ------
-    DocumentTooNew
-        If a newer Fieldwatch wrote it.
-    """
-    saved = json.loads(text)
-    if saved["format"] > STATE_FORMAT:
-        raise DocumentTooNew("a detector's state", saved["format"], STATE_FORMAT)
-    granted = saved["granted_until"]
-    return StreamState(
-        configuration=saved["configuration"],
-        capital=CapitalState.from_json(saved["capital"]),
-        marks={
-            int(i): Mark(event_id=event_id, at=datetime.fromisoformat(at))
-            for i, (event_id, at) in saved["marks"].items()
-        },
-        granted_until=None if granted is None else datetime.fromisoformat(granted),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +67,11 @@ class Stream:
     model: str
     bundle_sha: str
     name: StreamName
-    bets: Bets
+    bets: Betting
     log_threshold: float
     terms: str
     """How the false-alarm budget is counted and what share of it this stream has."""
-    observe: Callable[[Sequence[Episode]], Ranks]
+    observe: Observer
 
     @property
     def configuration(self) -> str:
@@ -262,7 +179,7 @@ def open_streams(
     terms: Mapping[StreamName, Terms],
     delta: float,
 ) -> dict[StreamName, Stream]:
-    """Open every stream the reference is large enough for.
+    """Open every stream the reference can support; `unwatched` says why one is missing.
 
     Parameters
     ----------
@@ -279,10 +196,9 @@ def open_streams(
     part = delta / len(terms)
     streams = {}
     for name, granted in terms.items():
-        try:
-            bets = _bets(name, baseline, part)
-        except TooFewRows:
+        if unwatched(name, baseline) is not None:
             continue
+        bets = _bets(name, baseline, part)
         streams[name] = Stream(
             model=model,
             bundle_sha=baseline.bundle_sha,
@@ -290,38 +206,66 @@ def open_streams(
             bets=bets,
             log_threshold=granted.log_threshold,
             terms=granted.text,
-            observe=_observer(name, baseline),
+            observe=observer(name, baseline),
         )
     return streams
 
 
-def _bets(name: StreamName, baseline: Baseline, delta: float) -> Bets:
+def unwatched(name: StreamName, baseline: Baseline) -> str | None:
+    """Say why a bundle has no such stream; ``None`` when it has."""
+    if name is StreamName.FLAG_RATE and baseline.flagged is None:
+        return IMPORT_AGAIN
+    if name is StreamName.PROPERTIES and not baseline.properties:
+        return f"no property has enough calibration values; or {IMPORT_AGAIN}"
+    try:
+        _bets(name, baseline, 0.5)
+    except TooFewRows as reason:
+        return str(reason)
+    return None
+
+
+def detector_configuration(
+    options: DetectorOptions, baseline: Baseline, *, episode_gap_s: float = EPISODE_GAP_S
+) -> str:
+    """Give the digest of everything a drill certificate rests on beside the bundle itself.
+
+    Streams and what their bets were built from, weights, κ, δ, the clock and the time between
+    false alarms, and what counts as one episode. What the ledger grants beyond the settings is left
+    out: a weight only falls, which makes a false alarm rarer than certified.
+
+    Parameters
+    ----------
+    options
+        What the owner has set.
+    baseline
+        The bundle's calibration rows.
+    episode_gap_s
+        Gap between episodes of the traffic, in seconds.
+    """
+    part = options.delta / len(options.weights)
+    lines = [
+        f"clock={options.clock} run_length={options.run_length!r} kappa={CERTIFIED!r} "
+        f"delta={options.delta!r} episode_gap_s={episode_gap_s!r}"
+    ]
+    for name, weight in sorted(options.weights.items()):
+        if unwatched(name, baseline) is None:
+            lines.append(f"{name} weight={weight!r} {_bets(name, baseline, part).configuration}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _bets(name: StreamName, baseline: Baseline, delta: float) -> Betting:
     match name:
         case StreamName.SEMANTIC | StreamName.DOMAIN | StreamName.CONFIDENCE:
-            return rank_bets(baseline.rows, delta=delta, kappa=KAPPA)
+            return rank_bets(baseline.rows, delta=delta, kappa=CERTIFIED)
         case StreamName.CLASS_RATES:
             return class_rate_bets(
-                baseline.class_counts, baseline.rows, baseline.vocab, delta=delta, kappa=KAPPA
+                baseline.class_counts, baseline.rows, baseline.vocab, delta=delta, kappa=CERTIFIED
             )
-
-
-def _observer(name: StreamName, baseline: Baseline) -> Callable[[Sequence[Episode]], Ranks]:
-    match name:
-        case StreamName.SEMANTIC:
-            return lambda episodes: ranks([e.p_semantic for e in episodes], baseline.rows)
-        case StreamName.DOMAIN:
-            return lambda episodes: ranks([e.p_domain for e in episodes], baseline.rows)
-        case StreamName.CONFIDENCE:
-            return lambda episodes: ranks(unsure_p(baseline, episodes), baseline.rows)
-        case StreamName.CLASS_RATES:
-            places = {label: place for place, label in enumerate(baseline.vocab)}
-            return lambda episodes: np.array([places[e.prediction] for e in episodes], np.int64)
-
-
-def unsure_p(baseline: Baseline, episodes: Sequence[Episode]) -> npt.NDArray[np.float64]:
-    """Turn confidences into p-values: small is less sure than healthy inputs are."""
-    return p_values(
-        unsureness([episode.confidence for episode in episodes]),
-        baseline.unsureness,
-        uniforms([episode.event_id for episode in episodes], "confidence", baseline.seed),
-    )
+        case StreamName.FLAG_RATE:
+            rows = baseline.flagged
+            if rows is None:
+                raise TooFewRows("watching the flag rate", 0, 1)
+            return flag_bets(rows.flagged, rows.beyond, baseline.rows, delta=delta, kappa=CERTIFIED)
+        case StreamName.PROPERTIES:
+            counts = {name: len(values) for name, values in baseline.properties.items()}
+            return property_bets(counts, delta=delta, kappa=CERTIFIED)

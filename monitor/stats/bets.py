@@ -6,6 +6,7 @@ bets is built once from the reference and never changes; `capital` accumulates w
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,21 @@ class UnknownObservation(ValueError):
             f"observation {found} is outside 0 … {largest}: it was made with another reference. "
             "Compare events only with the bundle that scored them."
         )
+
+
+class Betting(Protocol):
+    """What a stream needs of its bets, whatever one observation is."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One name per bet."""
+
+    @property
+    def configuration(self) -> str:
+        """What they were built from: equal texts pay equally."""
+
+    def log_e(self, observations: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Give the logarithm of every bet's payment, [observation, bet]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

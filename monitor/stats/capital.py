@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monitor.stats.bets import Bets
+from monitor.stats.bets import Betting
 
 VERSION = 1
 RISE_FROM = 4.0
@@ -109,7 +109,7 @@ class Advance:
     """Indices in the batch of the events at which the mean e-CUSUM reached a new height."""
 
 
-def fresh(bets: Bets) -> CapitalState:
+def fresh(bets: Betting) -> CapitalState:
     """Begin, or begin again after an alarm: no capital, no history."""
     count = len(bets.labels)
     return CapitalState(

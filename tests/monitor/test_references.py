@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from monitor.domain import StreamName
+from monitor.services.episodes import Episode
 from monitor.services.references import References, read_reference
-from monitor.services.streams import Episode, Terms, open_streams
+from monitor.services.streams import Terms, open_streams
 from monitor.store.bundles import BundleState, RegisteredBundle
 from reference_data.build import build_reference
 from reference_data.bundle import Bundle, Manifest, Parity, write

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,16 +13,18 @@ from hypothesis import strategies as st
 
 from monitor.domain import Crossing, StreamName
 from monitor.errors import DocumentTooNew
+from monitor.services.baseline import Baseline, FlaggedRows
+from monitor.services.episodes import Episode
+from monitor.services.stream_state import StreamState, state_from_json
 from monitor.services.streams import (
-    Baseline,
-    Episode,
     Stream,
-    StreamState,
     Terms,
+    detector_configuration,
     evidence_ratio,
     open_streams,
-    state_from_json,
+    unwatched,
 )
+from monitor.settings import DetectorOptions
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 VOCAB = ("black", "grizzly", "teddy")
@@ -36,6 +40,11 @@ def baseline(rows: int = ROWS) -> Baseline:
         rows=rows,
         unsureness=np.sort(rng.beta(1, 9, rows)) - 1.0,
         class_counts=np.array([rows - 2 * (rows // 3), rows // 3, rows // 3]),
+        flagged=FlaggedRows(alpha=0.05, beyond=rows // 40 + 1, flagged=rows // 25 + 2),
+        properties={
+            "brightness": np.sort(rng.normal(size=rows)),
+            "width": np.full(rows, 640.0),
+        },
     )
 
 
@@ -44,8 +53,10 @@ def streams(log_threshold: float = 8.0, terms: str = "t") -> dict[StreamName, St
     return open_streams("bears", baseline(), dict.fromkeys(StreamName, granted), delta=0.05)
 
 
-def episodes(count: int, seed: int = 0, worst: float = 1.0) -> list[Episode]:
-    """Healthy episodes, or with p-values below `worst`."""
+def episodes(
+    count: int, seed: int = 0, worst: float = 1.0, brighter: float = 0.0, width: float = 640.0
+) -> list[Episode]:
+    """Healthy episodes, or with p-values below `worst`, or brighter, or of another width."""
     rng = np.random.default_rng(seed)
     return [
         Episode(
@@ -55,6 +66,7 @@ def episodes(count: int, seed: int = 0, worst: float = 1.0) -> list[Episode]:
             confidence=float(1 - rng.beta(1, 9)),
             p_semantic=float(rng.uniform(0, worst)),
             p_domain=float(rng.uniform()),
+            properties={"brightness": float(rng.normal(brighter)), "width": width},
         )
         for i in range(count)
     ]
@@ -68,7 +80,61 @@ def test_healthy_episodes_cross_nothing_and_strange_ones_cross_their_own_stream(
         assert healthy.capital.episodes == 100
         strange = episodes(100, seed=1, worst=0.02)
         crossings = stream.play(healthy, strange, [1.0] * 100).crossings
-        assert bool(crossings) is (name is StreamName.SEMANTIC)
+        assert bool(crossings) is (name in {StreamName.SEMANTIC, StreamName.FLAG_RATE})
+
+
+def test_the_strongest_bet_names_the_property_that_moved() -> None:
+    stream = streams()[StreamName.PROPERTIES]
+    healthy = stream.play(stream.fresh(), episodes(300), [1.0] * 300)
+    assert not healthy.crossings
+
+    brighter = stream.play(healthy.state, episodes(100, seed=1, brighter=2.0), [1.0] * 100)
+    assert {c.strongest_bet.split()[0] for c in brighter.crossings.values()} == {"brightness"}
+    darker = stream.play(healthy.state, episodes(100, seed=1, brighter=-2.0), [1.0] * 100)
+    assert {c.strongest_bet.split()[1] for c in darker.crossings.values()} <= {"down", "low"}
+
+
+def test_a_property_that_never_varied_is_no_evidence_until_it_does() -> None:
+    stream = streams()[StreamName.PROPERTIES]
+    healthy = stream.play(stream.fresh(), episodes(1_000), [1.0] * 1_000)
+    assert not healthy.crossings
+    wider = stream.play(healthy.state, episodes(40, seed=1, width=641.0), [1.0] * 40)
+    assert {c.strongest_bet.split()[0] for c in wider.crossings.values()} == {"width"}
+
+
+def test_a_property_an_input_lacks_is_not_observed() -> None:
+    stream = streams()[StreamName.PROPERTIES]
+    bare = [replace(e, properties={"width": math.nan}) for e in episodes(50)]
+    observed = stream.observe(bare)
+    assert (observed == -1).all()
+    assert (stream.bets.log_e(observed) == 0).all()
+    played = stream.play(stream.fresh(), bare, [1.0] * 50)
+    assert played.state.capital.log_capital == pytest.approx([math.log(50)] * 36)
+
+
+def test_a_bundle_without_held_out_rows_has_neither_flag_rate_nor_properties() -> None:
+    older = replace(baseline(), flagged=None, properties={})
+    granted = Terms(log_threshold=8.0, text="t")
+    opened = open_streams("bears", older, dict.fromkeys(StreamName, granted), delta=0.05)
+    assert set(StreamName) - set(opened) == {StreamName.FLAG_RATE, StreamName.PROPERTIES}
+    assert "import again" in str(unwatched(StreamName.FLAG_RATE, older))
+    assert "import again" in str(unwatched(StreamName.PROPERTIES, older))
+
+
+def test_the_detector_configuration_changes_with_whatever_a_certificate_rests_on() -> None:
+    options, known = DetectorOptions(), baseline()
+    same = detector_configuration(options, known)
+    assert detector_configuration(DetectorOptions(), baseline()) == same
+    others = [
+        detector_configuration(DetectorOptions(delta=0.01), known),
+        detector_configuration(DetectorOptions(clock="episodes"), known),
+        detector_configuration(DetectorOptions(false_alarm_days=30), known),
+        detector_configuration(DetectorOptions(weights={StreamName.SEMANTIC: 1.0}), known),
+        detector_configuration(options, known, episode_gap_s=5.0),
+        detector_configuration(options, baseline(200)),
+        detector_configuration(options, replace(known, flagged=None)),
+    ]
+    assert len({same, *others}) == 8
 
 
 def test_a_crossing_tells_where_its_evidence_began() -> None:

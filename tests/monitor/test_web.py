@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from monitor import errors
-from monitor.domain import Role
+from monitor.domain import Role, StreamName
 from monitor.errors import EventsUnreachable, LastAdminKey, StoreUnreachable
 from monitor.services import assess, key_desk
 from monitor.services.ingest import ingest
@@ -128,12 +128,7 @@ def test_status_alarms_events_and_windows_tell_the_same_story(
     assert status["models"][0]["ingested"] == {"ok": 40}
     assert client.get("/v1/models", headers=viewer).json() == status["models"]
     streams = client.get("/v1/streams", headers=viewer).json()["bears"]
-    assert {stream["stream"] for stream in streams} == {
-        "semantic",
-        "domain",
-        "confidence",
-        "class_rates",
-    }
+    assert {stream["stream"] for stream in streams} == set(StreamName)
     listed = client.get("/v1/events?flagged=true&limit=5", headers=viewer).json()
     assert [event["event_id"] for event in listed] == strange[:-6:-1]
     shown = client.get(f"/v1/events/{strange[0]}", headers=viewer).json()
