@@ -94,6 +94,9 @@ def import_(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve this version in place of the current one.")
     ] = False,
+    drill: Annotated[
+        bool, typer.Option("--drill/--no-drill", help="End with a quick drill, which certifies.")
+    ] = True,
     as_json: Json = False,
     config: Config = None,
 ) -> None:

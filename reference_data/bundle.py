@@ -9,6 +9,8 @@ A bundle is a folder::
     held_out.npz         held-out rows as the model saw them, row by row
     reference.parquet    one row per reference item
     thumbnails.parquet   small pictures of a sample of them
+    pictures.parquet     original files of a sample of held-out items, for drills
+    shifted.npz          these, shifted by degrees, as the model saw them
     report.json          confusion matrix, top losses
 
 Its identity is the SHA-256 of ``manifest.json``, which covers every file. A bundle is written

@@ -55,6 +55,7 @@ def run(
     seed: int,
     unconfined: bool,
     serve: bool,
+    drill: bool,
     as_json: bool,
     config: Path | None,
 ) -> int:
@@ -77,6 +78,7 @@ def run(
         alpha=alpha,
         seed=seed,
         unconfined=unconfined,
+        drill=drill,
     )
     with Bars(quiet=as_json) as bars:
         bundle = import_learner(request, bars)

@@ -23,6 +23,7 @@ from reference_data.errors import ImportRefused
 from reference_data.importing import parity
 from reference_data.importing.job import HEAD, INPUTS, MODEL, PROBABILITIES, Job, Outcome
 from reference_data.importing.process import run_child
+from reference_data.importing.quick_pass import drill_files
 from reference_data.importing.reference_pass import ReferencePass, picture, run_reference
 from reference_data.importing.request import ImportRequest, Progress
 from reference_data.importing.survey import (
@@ -84,7 +85,16 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
             )
         reference = _build(request, surveyed, passed, outcome, preprocessing, folder, progress)
         manifest = _manifest(request, surveyed, outcome, preprocessing, reference, proved, digest)
-        files: dict[str, bytes | Path] = {**reference.files, MODEL: folder / MODEL}
+        drilled = drill_files(
+            request,
+            passed,
+            reference.files,
+            network,
+            preprocessing,
+            progress,
+            split_known=surveyed.table.split_known,
+        )
+        files: dict[str, bytes | Path] = {**reference.files, **drilled, MODEL: folder / MODEL}
         return write(request.bundles / request.name, manifest, files)
 
 

@@ -49,3 +49,5 @@ class ImportRequest:
     """Divides the held-out rows and picks the items for the parity proof."""
     unconfined: bool = False
     """Open the pickle even where this machine offers no isolation; recorded in the bundle."""
+    drill: bool = True
+    """Shift held-out pictures and keep what the model makes of them."""
