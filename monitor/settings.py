@@ -103,6 +103,8 @@ class MonitorOptions(BaseModel):
     """How long the small pictures of inputs are kept, in days."""
     keep_payloads_bytes: int = Field(default=1 << 30, ge=0)
     """Most that these pictures may take; the oldest go first."""
+    segments: tuple[str, ...] = ()
+    """Segment columns whose values are summarised, watched and compared apart."""
     notify_urls: tuple[SecretStr, ...] = ()
     """Apprise URLs told when an alarm opens or resolves; none by default."""
     detectors: DetectorOptions = DetectorOptions()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from reference_data import held_out
+from reference_data import held_out, window_reference
 from reference_data.accuracy import fit_temperature
 from reference_data.bundle import Counts
 from reference_data.conformal import unsureness
@@ -40,7 +40,7 @@ class ReferenceFiles:
     """Everything the reference adds to a bundle."""
 
     files: dict[str, bytes]
-    """scores.npz, reference.npz, held_out.npz, both tables (.parquet) and report.json."""
+    """scores.npz, reference.npz, held_out.npz, windows.npz, both tables (.parquet), report.json."""
     alpha: float
     certified: bool
     certified_reason: str
@@ -130,6 +130,7 @@ def build_reference(
     )
     neighbours = _sample_neighbours(roles.train, passed.embedding.shape[1], seed)
     shown = _worth_showing(report, rows, neighbours) if picture else []
+    kept = held_out.collect(rows, roles, passed, scores["semantic"], scores["domain"], seed)
     files = {
         "scores.npz": _archive(
             {f"semantic.{name}": array for name, array in semantic.to_arrays().items()}
@@ -145,9 +146,8 @@ def build_reference(
                 **_property_quantiles([rows[row] for row in roles.calibrate.tolist()]),
             }
         ),
-        held_out.FILE: held_out.collect(
-            rows, roles, passed, scores["semantic"], scores["domain"], seed
-        ).to_bytes(),
+        held_out.FILE: kept.to_bytes(),
+        window_reference.FILE: window_reference.to_bytes(window_reference.build(kept, vocab, seed)),
         "reference.parquet": item_table(columns),
         "thumbnails.parquet": thumbnail_table(shown, picture, advance),
         "report.json": msgspec.json.format(msgspec.json.encode(report), indent=2),

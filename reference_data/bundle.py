@@ -7,6 +7,7 @@ A bundle is a folder::
     scores.npz           fitted out-of-domain scores
     reference.npz        calibration and nearest-neighbour arrays
     held_out.npz         held-out rows as the model saw them, row by row
+    windows.npz          what windows of the field are compared with
     reference.parquet    one row per reference item
     thumbnails.parquet   small pictures of a sample of them
     pictures.parquet     original files of a sample of held-out items, for drills

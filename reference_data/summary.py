@@ -4,23 +4,35 @@ Guarantee: ``merge(summarise(a), summarise(b))`` equals ``summarise(a + b)`` bit
 order and any division, because it holds nothing but integers. Sums of real numbers are kept in
 fixed point, each value rounded once before it is added.
 
-A few kilobytes, whatever the number of events, so that a month of hours merges in milliseconds.
+Some twenty kilobytes, whatever the number of events, so that a month of hours merges in
+milliseconds. Requests are counted one by one; what tests compare with the reference is counted by
+episode, in `sums`, one entry for each reference. Summaries that are older than these sums are read
+and merged all the same: `unsummed` tells how many predictions they leave out.
 """
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 1
+from reference_data.episode_sums import EpisodeSums, Incompatible, merge_sums
+
+VERSION = 2
 FRACTION_BITS = 20
 """Fixed point: properties are summed in units of 2^-20."""
 P_EDGES = tuple(np.geomspace(0.001, 0.5, 31).tolist())
 """Bins of p-values: below .001, then log-spaced to .5, and mirrored; finest in both tails."""
 CONFIDENCE_BINS = 50
+
+
+_MAGIC = b"FW2"
+"""Before a summary of version 2 or later; one of version 1 is bare JSON."""
+_WIDTHS = tuple(np.dtype(kind) for kind in ("<i1", "<i2", "<i4", "<i8"))
 
 
 class SummaryTooNew(ValueError):
@@ -31,10 +43,6 @@ class SummaryTooNew(ValueError):
             f"this summary has version {found}; this Fieldwatch reads up to {VERSION}. "
             "Upgrade Fieldwatch, or let it summarise the window again."
         )
-
-
-class Incompatible(ValueError):
-    """Two summaries do not count the same things."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,13 @@ class Summary:
     confidence: tuple[int, ...] = (0,) * CONFIDENCE_BINS
     """Predictions by confidence, in equal bins over 0 … 1."""
     properties: Mapping[str, PropertySums] = field(default_factory=dict)
+    sums: Mapping[str, EpisodeSums] = field(default_factory=dict)
+    """By episode, for each reference by its name; bundles have different ones."""
+
+    @property
+    def unsummed(self) -> int:
+        """Predictions that no sums account for: older summaries, bundles without a reference."""
+        return self.n - sum(each.predictions for each in self.sums.values())
 
     def to_bytes(self) -> bytes:
         """Write the summary; equal summaries give equal bytes."""
@@ -86,26 +101,37 @@ class Summary:
         document["properties"] = {
             name: [sums.count, sums.total, sums.squares] for name, sums in self.properties.items()
         }
-        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+        packed, arrays = _pack(self.sums)
+        document["sums"] = packed
+        header = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+        body = len(header).to_bytes(4, "little") + header + arrays
+        return _MAGIC + zlib.compress(body, 6)
 
     @staticmethod
     def from_bytes(data: bytes) -> "Summary":
-        """Read what `to_bytes` wrote.
+        """Read what `to_bytes` wrote, in this version or an older one.
 
         Raises
         ------
         SummaryTooNew
             If a newer Fieldwatch wrote it.
         """
+        arrays = b""
+        if data.startswith(_MAGIC):
+            body = zlib.decompress(data[len(_MAGIC) :])
+            end = 4 + int.from_bytes(body[:4], "little")
+            data, arrays = body[4:end], body[end:]
         document = json.loads(data)
         if not isinstance(document["version"], int) or document["version"] > VERSION:
             raise SummaryTooNew(document["version"])
+        document["version"] = VERSION
         for name in ("p_semantic", "p_domain", "confidence"):
             document[name] = tuple(document[name])
         document["properties"] = {
             name: PropertySums(count=count, total=total, squares=squares)
             for name, (count, total, squares) in document["properties"].items()
         }
+        document["sums"] = _unpack(document.get("sums", {}), arrays)
         return Summary(**document)
 
 
@@ -125,6 +151,7 @@ def summarise(
     rejected: int = 0,
     errors: int = 0,
     properties: Mapping[str, npt.ArrayLike] | None = None,
+    sums: EpisodeSums | None = None,
 ) -> Summary:
     """Count a batch of requests.
 
@@ -138,6 +165,8 @@ def summarise(
         How many were flagged, refused, and failed.
     properties
         Finite values of each property, of those requests that have it.
+    sums
+        The same predictions by episode, as `reference_data.episode_sums` adds them up.
 
     Raises
     ------
@@ -167,6 +196,7 @@ def summarise(
             name: _sum_property(name, np.asarray(values, dtype=np.float64))
             for name, values in (properties or {}).items()
         },
+        sums={} if sums is None else {sums.reference: sums},
     )
 
 
@@ -197,6 +227,14 @@ def merge(one: Summary, other: Summary) -> Summary:
                 one.properties.get(name, PropertySums()), other.properties.get(name, PropertySums())
             )
             for name in sorted({*one.properties, *other.properties})
+        },
+        sums={
+            name: one.sums[name]
+            if name not in other.sums
+            else other.sums[name]
+            if name not in one.sums
+            else merge_sums(one.sums[name], other.sums[name])
+            for name in sorted({*one.sums, *other.sums})
         },
     )
 
@@ -234,3 +272,45 @@ def _add_property(one: PropertySums, other: PropertySums) -> PropertySums:
         total=one.total + other.total,
         squares=one.squares + other.squares,
     )
+
+
+def _pack(sums: Mapping[str, EpisodeSums]) -> tuple[dict[str, object], bytes]:
+    """Write the sums as a document, and their arrays behind one another, each number as narrow
+    as its array allows."""
+    document: dict[str, object] = {}
+    parts: list[bytes] = []
+    for name, each in sorted(sums.items()):
+        described = []
+        for key, array in sorted(each.arrays.items()):
+            width = next(kind for kind in _WIDTHS if _fits(array, kind))
+            described.append([key, list(array.shape), width.itemsize])
+            parts.append(array.astype(width).tobytes())
+        counts = [each.predictions, each.continued, each.broken, each.foreign]
+        document[name] = {"counts": counts, "arrays": described}
+    return document, b"".join(parts)
+
+
+def _unpack(document: Mapping[str, Any], data: bytes) -> dict[str, EpisodeSums]:
+    found, place = {}, 0
+    for name, each in document.items():
+        arrays = {}
+        for key, shape, width in each["arrays"]:
+            count = int(np.prod(shape))
+            kind = np.dtype(f"<i{width}")
+            arrays[key] = np.frombuffer(data, kind, count, place).reshape(shape).astype(np.int64)
+            place += count * width
+        predictions, continued, broken, foreign = each["counts"]
+        found[name] = EpisodeSums(
+            reference=name,
+            predictions=predictions,
+            continued=continued,
+            broken=broken,
+            foreign=foreign,
+            arrays=arrays,
+        )
+    return found
+
+
+def _fits(array: npt.NDArray[np.int64], kind: np.dtype[Any]) -> bool:
+    limits = np.iinfo(kind)
+    return bool(array.size == 0 or (array.min() >= limits.min and array.max() <= limits.max))

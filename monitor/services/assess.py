@@ -11,31 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection
 
-from monitor.domain import Status, Window
+from monitor.domain import Window
 from monitor.errors import LeaseLost
 from monitor.services.context import Context
+from monitor.services.summarise import COLUMNS, by_segment, summarise_by_bundle
+from monitor.store.bundles import Bundles
 from monitor.store.engine import database_now
 from monitor.store.routes import Routes
 from monitor.store.summaries import EVERYTHING, StoredSummary, Summaries
 from monitor.store.windows import Claim, Windows
-from reference_data.summary import Summary, summarise
+from reference_data.episode_sums import Layout
+from reference_data.errors import BundleError
+from reference_data.window_reference import WindowReference
 
 JOB = "summarise"
-COLUMNS = (
-    "event_id",
-    "bundle_sha",
-    "status",
-    "prediction",
-    "confidence",
-    "p_semantic",
-    "p_domain",
-    "flagged",
-    "properties",
-)
 MOST_CREATED = 2_000
 """Windows of one model created in one pass, when catching up after a long time."""
 
@@ -131,20 +122,24 @@ def _finish(context: Context, claim: Claim) -> None:
     with context.engine.begin() as conn:
         routed = Routes(conn).current()[model].bundle_sha
     events = context.events.between(model, window.start, window.end, COLUMNS)
-    summaries = summarise_by_bundle(events, routed)
+    layouts = _layouts(context, {routed, *events["bundle_sha"].to_pylist()} - {None})
+    summaries = {EVERYTHING: summarise_by_bundle(events, routed, layouts)}
+    for segment, part in by_segment(events, context.settings.monitor.segments).items():
+        summaries[segment] = summarise_by_bundle(part, routed, layouts)
     ids = "\n".join(events["event_id"].to_pylist())
     with context.engine.begin() as conn:
         now = database_now(conn)
-        for sha, summary in summaries.items():
-            stored = StoredSummary(
-                model=model,
-                segment=EVERYTHING,
-                window=window,
-                revision=claim.revision,
-                bundle_sha=sha,
-                data=summary.to_bytes(),
-            )
-            Summaries(conn).put(stored, now)
+        for segment, by_bundle in summaries.items():
+            for sha, summary in by_bundle.items():
+                stored = StoredSummary(
+                    model=model,
+                    segment=segment,
+                    window=window,
+                    revision=claim.revision,
+                    bundle_sha=sha,
+                    data=summary.to_bytes(),
+                )
+                Summaries(conn).put(stored, now)
         input_hash = hashlib.sha256(ids.encode()).hexdigest()
         Windows(conn).finish(claim, now, input_hash=input_hash)
 
@@ -158,45 +153,19 @@ def _give_back(context: Context, claim: Claim, fault: Exception) -> None:
         return
 
 
-def summarise_by_bundle(events: pa.Table, routed: str) -> dict[str, Summary]:
-    """Summarise a window's events, one summary per bundle that answered.
-
-    Parameters
-    ----------
-    events
-        `COLUMNS` of the window.
-    routed
-        Digest of the routed bundle: rejected requests, which no bundle answered, count with it, and
-        an empty window is its.
-    """
-    shas = pc.fill_null(events["bundle_sha"], routed)
-    found = sorted({routed, *shas.to_pylist()})
-    return {sha: _summarise(events.filter(pc.equal(shas, sha))) for sha in found}
-
-
-def _summarise(events: pa.Table) -> Summary:
-    status = events["status"]
-    ok = events.filter(pc.equal(status, Status.OK.value))
-    scored = ok.filter(pc.is_valid(ok["p_semantic"]))
-    return summarise(
-        predictions=scored["prediction"].to_pylist(),
-        confidences=scored["confidence"].to_pylist(),
-        p_semantic=scored["p_semantic"].to_pylist(),
-        p_domain=scored["p_domain"].to_pylist(),
-        flagged=sum(scored["flagged"].to_pylist()),
-        rejected=_count(status, Status.REJECTED),
-        errors=_count(status, Status.ERROR),
-        properties=_properties(scored["properties"].to_pylist()),
-    )
-
-
-def _count(status: pa.ChunkedArray, wanted: Status) -> int:
-    return int(pc.sum(pc.equal(status, wanted.value)).as_py() or 0)
-
-
-def _properties(rows: Sequence[Sequence[tuple[str, float]] | None]) -> dict[str, list[float]]:
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        for name, value in row or ():
-            values.setdefault(name, []).append(value)
-    return values
+def _layouts(context: Context, shas: set[str]) -> dict[str, Layout]:
+    """Open how each bundle's episodes are summed; bundles that cannot tell are left out."""
+    with context.engine.begin() as conn:
+        known = {sha: Bundles(conn).get(sha) for sha in sorted(shas)}
+    found = {}
+    for sha, registered in known.items():
+        if registered is None:
+            continue
+        try:
+            windows = context.references.open(registered).windows
+        except BundleError:
+            # Status and doctor name the fault; meanwhile requests are counted all the same.
+            continue
+        if isinstance(windows, WindowReference):
+            found[sha] = windows.layout
+    return found

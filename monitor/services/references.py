@@ -11,8 +11,10 @@ from pyarrow import BufferReader, parquet
 
 from monitor.services.baseline import Baseline, read_baseline
 from monitor.store.bundles import RegisteredBundle
+from reference_data import window_reference
 from reference_data.bundle import Bundle, Manifest, load
 from reference_data.guarantee import flag_band
+from reference_data.window_reference import Absent, WindowReference
 
 NEAREST = 3
 """Training items shown beside an input."""
@@ -32,6 +34,8 @@ class Reference:
     labels: tuple[str, ...]
     flag_band: tuple[float, float]
     """Between which rates healthy inputs are flagged, with 95 % confidence."""
+    windows: WindowReference | Absent
+    """What windows are compared with, or why there is nothing."""
 
     def nearest(self, embedding: bytes, count: int = NEAREST) -> tuple[int, ...]:
         """Find the reference items most like an input, by exact search.
@@ -91,6 +95,7 @@ def read_reference(bundle: Bundle) -> Reference:
         items=_pick(table["path"].to_pylist(), rows),
         labels=_pick(table["label"].to_pylist(), rows),
         flag_band=flag_band(calibrated, manifest.alpha),
+        windows=window_reference.read(bundle),
     )
 
 
