@@ -87,6 +87,10 @@ def import_(
     alpha: Annotated[
         float | None, typer.Option("--alpha", help="Share of healthy inputs to flag.")
     ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option("--scores", help="Members of the semantic score, such as maha++,gen,knn."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Divides the held-out rows.")] = 0,
     unconfined: Annotated[
         bool, typer.Option("--unconfined", help="Open the pickle without isolation; recorded.")

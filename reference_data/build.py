@@ -25,8 +25,10 @@ from reference_data.report import Report, make_report
 from reference_data.roles import ReferenceRow, assign_roles
 from reference_data.scores.domain import DomainScore
 from reference_data.scores.forward import Forward, concatenate, half, softmax
-from reference_data.scores.semantic import Member, SemanticScore
+from reference_data.scores.member import DEFAULT, Member
+from reference_data.scores.semantic import SemanticScore
 from reference_data.scores.shrinkage import DoesNotFit
+from reference_data.scores.training import Training
 
 MOST_NEIGHBOURS = 50_000
 MOST_NEIGHBOUR_BYTES = 64 * 1024 * 1024
@@ -58,7 +60,8 @@ def build_reference(
     split_known: bool = True,
     alpha: float | None = None,
     picture: Callable[[int], Image.Image] | None = None,
-    members: Sequence[Member] = tuple(Member),
+    bias: npt.NDArray[np.float32] | None = None,
+    members: Sequence[Member] = DEFAULT,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> ReferenceFiles:
     """Fit, divide, calibrate and summarise.
@@ -82,6 +85,8 @@ def build_reference(
         Flagging threshold; by default the strictest that the calibration rows can resolve.
     picture
         Gives the decoded picture of a row for its thumbnail; None keeps no thumbnails.
+    bias
+        Bias of the linear last layer [C], for the members that read it.
     members
         Scores to combine into the semantic score.
     advance
@@ -96,7 +101,9 @@ def build_reference(
     _check(rows, passed, vocab)
     labels = np.array([row.label for row in rows], dtype=np.intp)
     roles = assign_roles(rows, seed, split_known=split_known)
-    semantic, domain = _fit(passed.take(roles.train), labels[roles.train], weights, members)
+    semantic, domain = _fit(
+        Training.of(passed.take(roles.train), labels[roles.train], weights, bias), members
+    )
     scores = {
         "semantic": semantic.score(passed),
         "domain": domain.score(passed.mid),
@@ -180,20 +187,12 @@ def _check(rows: Sequence[ReferenceRow], passed: Forward, vocab: Sequence[str]) 
         raise ImportRefused(f"{unknown[0]} has a label outside the vocabulary of the model.")
 
 
-def _fit(
-    train: Forward,
-    labels: npt.NDArray[np.intp],
-    weights: npt.NDArray[np.float32] | None,
-    members: Sequence[Member],
-) -> tuple[SemanticScore, DomainScore]:
+def _fit(training: Training, members: Sequence[Member]) -> tuple[SemanticScore, DomainScore]:
     try:
-        return (
-            SemanticScore.fit(train, labels, weights, members=members),
-            DomainScore.fit(train.mid),
-        )
+        return SemanticScore.fit(training, members=members), DomainScore.fit(training)
     except DoesNotFit as reason:
         raise ImportRefused(
-            f"no out-of-domain score fits this model and its {len(labels)} training items: "
+            f"no out-of-domain score fits this model and its {training.n} training items: "
             f"{reason}. Check that the items differ and that --mid-layer names a layer that sees "
             "the picture."
         ) from reason

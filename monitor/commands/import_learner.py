@@ -22,6 +22,7 @@ from reference_data.bundle import Bundle, Parity
 from reference_data.importing.import_learner import import_learner
 from reference_data.importing.request import ImportRequest
 from reference_data.report import Report
+from reference_data.scores.member import DEFAULT, Member, MemberUnknown, members_named
 
 SHOWN_LOSSES = 10
 LARGEST_MATRIX = 20
@@ -52,6 +53,7 @@ def run(
     split: str | None,
     mid_layer: str | None,
     alpha: float | None,
+    scores: str | None,
     seed: int,
     unconfined: bool,
     serve: bool,
@@ -76,6 +78,7 @@ def run(
         split=chosen_split,
         mid_layer=mid_layer,
         alpha=alpha,
+        scores=_members(scores),
         seed=seed,
         unconfined=unconfined,
         drill=drill,
@@ -106,6 +109,15 @@ def _split(split: str | None) -> Literal["unknown"] | None:
     if split is not None and split != "unknown":
         raise OptionInvalid("--split", split, "the only choice is 'unknown'")
     return None if split is None else "unknown"
+
+
+def _members(scores: str | None) -> tuple[Member, ...]:
+    if scores is None:
+        return DEFAULT
+    try:
+        return members_named(scores.split(","))
+    except MemberUnknown as error:
+        raise OptionInvalid("--scores", scores, str(error)) from error
 
 
 class Bars:
@@ -192,6 +204,7 @@ def _show_bundle(bundle: Bundle, report: Report, registration: Registration) -> 
             f"{counts.calibrate} to calibrate, {counts.estimate} to estimate",
         ),
         ("accuracy", f"{percent(report.accuracy)} of {report.held_out_rows} held-out rows"),
+        ("scores", ", ".join(report.members)),
         ("guarantee", report.guarantee),
         *(("note", note) for note in report.notes),
         *(("note", f"{score} is off: {why}") for score, why in report.switched_off.items()),

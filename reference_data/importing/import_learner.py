@@ -175,15 +175,17 @@ def _build(
     progress: Progress,
 ) -> ReferenceFiles:
     notes = (*surveyed.notes, *refuse_unreadable(passed.unreadable, len(surveyed.table.rows)))
-    weights = None
+    weights = bias = None
     if (folder / HEAD).is_file():
         with np.load(folder / HEAD, allow_pickle=False) as head:
-            weights = head["weight"].astype(np.float32)
+            weights, bias = (head[key].astype(np.float32) for key in ("weight", "bias"))
     with progress.step("building the reference", None) as advance:
         reference = build_reference(
             passed.rows,
             passed.outputs,
             weights=weights,
+            bias=bias,
+            members=request.scores,
             vocab=outcome.vocab,
             seed=request.seed,
             split_known=surveyed.table.split_known,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from reference_data.scores.member import DEFAULT, Member
+
 
 class Progress(Protocol):
     """Where an import reports its steps; a command line turns them into bars."""
@@ -45,6 +47,8 @@ class ImportRequest:
     """Module whose output the domain score looks at; ``None`` chooses."""
     alpha: float | None = None
     """Share of healthy inputs to flag; ``None`` chooses by the number of calibration rows."""
+    scores: tuple[Member, ...] = DEFAULT
+    """Members of the semantic score; those that do not fit the model switch themselves off."""
     seed: int = 0
     """Divides the held-out rows and picks the items for the parity proof."""
     unconfined: bool = False

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from reference_data.scores.forward import normalised
-from reference_data.scores.shrinkage import shrunk_covariance, whitener
+from reference_data.scores.shrinkage import whitener
+from reference_data.scores.training import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,19 +28,18 @@ class DomainScore:
     """Whitening, [d_mid, d_mid]."""
 
     @staticmethod
-    def fit(mid: npt.NDArray[np.float32]) -> "DomainScore":
-        """Fit on training rows, [n, d_mid].
+    def fit(training: Training) -> "DomainScore":
+        """Fit on training rows.
 
         Raises
         ------
         DoesNotFit
             If there are fewer than two rows, or the features do not vary.
         """
-        rows = normalised(mid).astype(np.float64)
-        centre = rows.mean(axis=0)
-        covariance, _ = shrunk_covariance(rows - centre)
+        covariance, _ = training.mid.shrunk()
         return DomainScore(
-            centre=centre.astype(np.float32), factor=whitener(covariance).astype(np.float32)
+            centre=training.mid_direction.astype(np.float32),
+            factor=whitener(covariance).astype(np.float32),
         )
 
     def score(self, mid: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

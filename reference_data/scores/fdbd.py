@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reference_data.scores.forward import Forward
+from reference_data.scores.last_layer import linear_weights
+from reference_data.scores.member import Member
 from reference_data.scores.shrinkage import DoesNotFit
+from reference_data.scores.training import Training
 
 MOST_CLASSES = 2_000
 """The pairwise table grows with the square of the classes: 16 MB here."""
@@ -30,23 +33,16 @@ class BoundaryDistance:
     """1/‖w_a - w_b‖, 0 on the diagonal and for equal weights, [C, C]."""
 
     @staticmethod
-    def fit(
-        embedding: npt.NDArray[np.float32], weights: npt.NDArray[np.float32] | None
-    ) -> "BoundaryDistance":
-        """Fit on training rows [n, d] and the last layer's weights [C, d].
+    def fit(training: Training) -> "BoundaryDistance":
+        """Fit on training rows and the last layer's weights.
 
         Raises
         ------
         DoesNotFit
             If there is no linear last layer over these features, or it has too many classes.
         """
-        if weights is None:
-            raise DoesNotFit("the last layer is not linear, so it has no weights to measure with")
-        classes, d = weights.shape
-        if d != embedding.shape[1]:
-            raise DoesNotFit(
-                f"the last layer takes {d} features, the embedding has {embedding.shape[1]}"
-            )
+        weights = linear_weights(training)
+        classes = len(weights)
         if not 2 <= classes <= MOST_CLASSES:
             raise DoesNotFit(f"it is defined for 2 to {MOST_CLASSES} classes, not {classes}")
         wide = weights.astype(np.float64)
@@ -55,7 +51,7 @@ class BoundaryDistance:
         np.fill_diagonal(gaps, 0)
         inverse = np.divide(1.0, gaps, out=np.zeros_like(gaps), where=gaps > 1e-9)
         return BoundaryDistance(
-            centre=embedding.astype(np.float64).mean(axis=0).astype(np.float32),
+            centre=training.mean.astype(np.float32),
             inverse_gaps=inverse.astype(np.float32),
         )
 
@@ -68,6 +64,10 @@ class BoundaryDistance:
         length = np.linalg.norm(outputs.embedding - self.centre, axis=1).astype(np.float64)
         score: npt.NDArray[np.float64] = -mean / np.maximum(length, 1e-12)
         return score
+
+    def measure(self, outputs: Forward) -> dict[Member, npt.NDArray[np.float64]]:
+        """Score each row, [m], under the member's name."""
+        return {Member.FDBD: self.score(outputs)}
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.float32]]:
         """Name the arrays to save."""

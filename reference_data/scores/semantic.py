@@ -1,40 +1,25 @@
 """The semantic score: does this input look like any class the model was trained on?
 
-The mean of the calibrated ranks of Maha++, RMDS++, GEN and fDBD: each member is replaced by its
-rank among the training rows, so that members of different scales count alike. Guarantees nothing
-by itself; `conformal` gives it meaning with rows that were not used here.
-
-Beyond the most unusual training row a rank goes on growing, logarithmically. A network has seen
-its training rows, so held-out ones already lie near that end; were the rank to stop at 1, novel
-inputs would tie with them. (Digits 0–7 against 8 and 9: AUROC .981 with ranks that stop, .992
-with ranks that go on linearly. The logarithm alarms as early and lets no member dominate.)
+The mean of the calibrated ranks of its members, by default Maha++, RMDS++, GEN and fDBD: each is
+replaced by its rank among the training rows (`rank_table`), so that members of different scales
+count alike. Guarantees nothing by itself; `conformal` gives it meaning with rows that were not used
+here.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
-from reference_data.scores.fdbd import BoundaryDistance
 from reference_data.scores.forward import Forward
-from reference_data.scores.gen import generalised_entropy
-from reference_data.scores.mahalanobis import ClassDistances
+from reference_data.scores.member import DEFAULT, Member
+from reference_data.scores.parts import KINDS, LeavesOut, Part
+from reference_data.scores.rank_table import rank, rank_table
 from reference_data.scores.shrinkage import DoesNotFit
+from reference_data.scores.training import Training
 
 Floats = npt.NDArray[np.float64]
-KNOTS = 1_025
-"""Training scores kept per member to look ranks up in."""
-
-
-class Member(StrEnum):
-    """A score that takes part in the semantic score."""
-
-    MAHA = "maha++"
-    RMDS = "rmds++"
-    GEN = "gen"
-    FDBD = "fdbd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,29 +29,20 @@ class SemanticScore:
     members: tuple[Member, ...]
     knots: tuple[Floats, ...]
     """Ascending training scores of each member."""
-    distances: ClassDistances | None
-    boundaries: BoundaryDistance | None
+    parts: Mapping[str, Part]
+    """What the members are read from, by the name in `parts.KINDS`."""
     switched_off: Mapping[str, str]
-    """Members that do not fit, each with the reason; only known when fitted, not when read."""
+    """Selected members that do not fit, and default ones left out, each with the reason; only
+    known when fitted, not when read."""
 
     @staticmethod
-    def fit(
-        outputs: Forward,
-        labels: npt.NDArray[np.intp],
-        weights: npt.NDArray[np.float32] | None,
-        *,
-        members: Sequence[Member] = tuple(Member),
-    ) -> "SemanticScore":
+    def fit(training: Training, *, members: Sequence[Member] = DEFAULT) -> "SemanticScore":
         """Fit on training rows.
 
         Parameters
         ----------
-        outputs
-            Forward pass over the training rows.
-        labels
-            Index of the true class of each row.
-        weights
-            Weights of the linear last layer, [C, d]; None when there is none.
+        training
+            Moments and sample of the training rows, and the last layer.
         members
             The scores to combine; those that do not fit switch themselves off.
 
@@ -75,41 +51,45 @@ class SemanticScore:
         DoesNotFit
             If no member fits.
         """
-        off: dict[str, str] = {}
-        distances = boundaries = None
-        try:
-            distances = ClassDistances.fit(outputs.embedding, labels)
-        except DoesNotFit as reason:
-            off |= {Member.MAHA: str(reason), Member.RMDS: str(reason)}
-        try:
-            boundaries = BoundaryDistance.fit(outputs.embedding, weights)
-        except DoesNotFit as reason:
-            off[Member.FDBD] = str(reason)
-        knots: dict[Member, Floats] = {}
-        for member, scores in _measure(outputs, distances, boundaries).items():
+        off: dict[str, str] = {
+            member: "not selected" for member in DEFAULT if member not in members
+        }
+        parts: dict[str, Part] = {}
+        for name, kind in KINDS.items():
+            wanted = set(kind.members) & set(members)
             try:
-                knots[member] = _rank_table(scores)
+                if wanted:
+                    parts[name] = kind.fit(training)
+            except DoesNotFit as reason:
+                off |= {member: str(reason) for member in wanted}
+        knots: dict[Member, Floats] = {}
+        for member, scores in _measure_training(parts, training).items():
+            try:
+                if member in members:
+                    knots[member] = rank_table(scores)
             except DoesNotFit as reason:
                 off[member] = str(reason)
-        off |= {member: "not selected" for member in knots if member not in members}
-        kept = tuple(member for member in Member if member in knots and member in members)
+        kept = tuple(member for member in Member if member in knots)
         if not kept:
             reasons = "; ".join(f"{member}: {reason}" for member, reason in off.items())
             raise DoesNotFit(f"no semantic score fits this model ({reasons})")
         return SemanticScore(
             members=kept,
             knots=tuple(knots[member] for member in kept),
-            distances=distances if {Member.MAHA, Member.RMDS} & set(kept) else None,
-            boundaries=boundaries if Member.FDBD in kept else None,
+            parts={n: part for n, part in parts.items() if set(KINDS[n].members) & set(kept)},
             switched_off=off,
         )
 
     def score(self, outputs: Forward) -> Floats:
         """Average the members' ranks, [m]: from 0 to 1, and above for unusual rows."""
-        measured = _measure(outputs, self.distances, self.boundaries)
+        ranks = self.ranks(outputs)
+        return np.asarray(sum(ranks.values(), np.float64(0)) / len(ranks), dtype=np.float64)
+
+    def ranks(self, outputs: Forward) -> dict[Member, Floats]:
+        """Give each member's rank of each row, [m] each."""
+        measured = _measure(self.parts, outputs)
         tables = zip(self.members, self.knots, strict=True)
-        total = sum((_rank(measured[member], knots) for member, knots in tables), np.float64(0))
-        return np.asarray(total / len(self.members), dtype=np.float64)
+        return {member: rank(measured[member], knots) for member, knots in tables}
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Name the arrays to save."""
@@ -118,22 +98,22 @@ class SemanticScore:
         }
         for member, knots in zip(self.members, self.knots, strict=True):
             arrays[f"knots.{member}"] = knots
-        if self.distances is not None:
-            arrays |= {f"distances.{k}": v for k, v in self.distances.to_arrays().items()}
-        if self.boundaries is not None:
-            arrays |= {f"boundaries.{k}": v for k, v in self.boundaries.to_arrays().items()}
+        for name, part in self.parts.items():
+            arrays |= {f"{name}.{key}": array for key, array in part.to_arrays().items()}
         return arrays
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> "SemanticScore":
         """Read what `to_arrays` named."""
         members = tuple(Member(name) for name in arrays["members"].tolist())
-        distances, boundaries = _under(arrays, "distances."), _under(arrays, "boundaries.")
         return SemanticScore(
             members=members,
             knots=tuple(arrays[f"knots.{member}"].astype(np.float64) for member in members),
-            distances=ClassDistances.from_arrays(distances) if distances else None,
-            boundaries=BoundaryDistance.from_arrays(boundaries) if boundaries else None,
+            parts={
+                name: kind.read(_under(arrays, f"{name}."))
+                for name, kind in KINDS.items()
+                if set(kind.members) & set(members)
+            },
             switched_off={},
         )
 
@@ -148,27 +128,18 @@ def _under(
     }
 
 
-def _measure(
-    outputs: Forward, distances: ClassDistances | None, boundaries: BoundaryDistance | None
-) -> dict[Member, Floats]:
-    measured = {Member.GEN: generalised_entropy(outputs.logits)}
-    if distances is not None:
-        nearest, overall = distances.measure(outputs.embedding)
-        measured |= {Member.MAHA: nearest, Member.RMDS: nearest - overall}
-    if boundaries is not None:
-        measured[Member.FDBD] = boundaries.score(outputs)
+def _measure(parts: Mapping[str, Part], outputs: Forward) -> dict[Member, Floats]:
+    measured: dict[Member, Floats] = {}
+    for part in parts.values():
+        measured |= part.measure(outputs)
     return measured
 
 
-def _rank_table(scores: Floats) -> Floats:
-    table: Floats = np.quantile(scores, np.linspace(0, 1, min(len(scores), KNOTS)))
-    if not table[-1] > table[len(table) // 2]:
-        raise DoesNotFit("at least half of the training rows share the most unusual score")
-    return table
-
-
-def _rank(scores: Floats, knots: Floats) -> Floats:
-    inside = np.interp(scores, knots, np.linspace(0, 1, len(knots)))
-    beyond = np.maximum(scores - knots[-1], 0) / (knots[-1] - knots[len(knots) // 2])
-    ranked: Floats = inside + np.log1p(beyond)
-    return ranked
+def _measure_training(parts: Mapping[str, Part], training: Training) -> dict[Member, Floats]:
+    measured: dict[Member, Floats] = {}
+    for part in parts.values():
+        if isinstance(part, LeavesOut):
+            measured |= part.left_out(training)
+        else:
+            measured |= part.measure(training.sample)
+    return measured

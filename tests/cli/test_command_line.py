@@ -288,3 +288,15 @@ def test_import_without_trust_explains_the_risk_and_stops(
     code, _, err = run("import", "learner.pkl", "--data", ".", "--name", "bears")
     assert code == 1
     assert "--trust-pickle" in err
+
+
+def test_scores_nobody_knows_are_refused_with_the_list(
+    installation: Installation, run: Run
+) -> None:
+    asked = ("import", "bears.pkl", "--data", "bears", "--name", "bears", "--scores", "maha++,odin")
+
+    code, _, err = run(*asked)
+
+    assert code != 0
+    assert "--scores 'maha++,odin' is not understood: there is no score 'odin'" in err
+    assert "choose from maha++, rmds++" in err

@@ -27,6 +27,7 @@ from reference_data.bundle import Bundle, Counts, Manifest, Parity
 from reference_data.preprocess import Preprocessing, prepare
 from reference_data.scores.domain import DomainScore
 from reference_data.scores.semantic import SemanticScore
+from reference_data.scores.training import Training
 from reference_data.scoring import Network
 from reference_data.steps import Resize, ToFloat
 
@@ -98,8 +99,9 @@ def make_bundle(parent: Path, *, name: str = "colours", version: str = "1") -> B
     tensors = np.stack([prepare(image, PREPROCESSING) for image in images])
     outputs = Network.open(ONNX, threads=1).forward(tensors)
     fitting, calibrating = np.arange(150), np.arange(150, 300)
-    semantic = SemanticScore.fit(outputs.take(fitting), labels[fitting], None)
-    domain = DomainScore.fit(outputs.take(fitting).mid)
+    training = Training.of(outputs.take(fitting), labels[fitting])
+    semantic = SemanticScore.fit(training)
+    domain = DomainScore.fit(training)
     held_out = outputs.take(calibrating)
     manifest = Manifest(
         name=name,

@@ -12,8 +12,10 @@ from reference_data.scores.fdbd import BoundaryDistance
 from reference_data.scores.forward import Forward, concatenate, half, normalised, softmax
 from reference_data.scores.gen import generalised_entropy
 from reference_data.scores.mahalanobis import ClassDistances
-from reference_data.scores.semantic import Member, SemanticScore
+from reference_data.scores.member import DEFAULT, Member
+from reference_data.scores.semantic import SemanticScore
 from reference_data.scores.shrinkage import DoesNotFit, shrunk_covariance, whitener
+from reference_data.scores.training import Training
 
 Singles = npt.NDArray[np.float32]
 
@@ -64,13 +66,15 @@ def test_class_distances_equal_the_formula_in_float64() -> None:
     train, labels, _ = cluster_data(rng, 400)
     fresh, _, _ = cluster_data(rng, 50)
 
-    nearest, overall = ClassDistances.fit(train.embedding, labels).measure(fresh.embedding)
+    nearest, overall = ClassDistances.fit(Training.of(train, labels)).distances(fresh.embedding)
 
     rows = normalised(train.embedding).astype(np.float64)
     z = normalised(fresh.embedding).astype(np.float64)
     means = np.stack([rows[labels == c].mean(axis=0) for c in range(4)])
     tied = np.linalg.inv(shrunk_covariance(rows - means[labels])[0])
-    whole = np.linalg.inv(shrunk_covariance(rows - rows.mean(axis=0))[0])
+    between = means[labels] - rows.mean(axis=0)
+    within = shrunk_covariance(rows - means[labels])[0]
+    whole = np.linalg.inv(within + between.T @ between / len(rows))
     per_class = [np.einsum("ni,ij,nj->n", z - mean, tied, z - mean) for mean in means]
     assert nearest == pytest.approx(np.min(per_class, axis=0), rel=1e-3)
     off = z - rows.mean(axis=0)
@@ -100,10 +104,10 @@ def test_gen_looks_at_the_hundred_most_likely_classes() -> None:
 
 def test_fdbd_is_the_published_formula() -> None:
     rng = np.random.default_rng(3)
-    train, _, weights = cluster_data(rng, 100)
+    train, labels, weights = cluster_data(rng, 100)
     fresh, _, _ = cluster_data(rng, 5)
 
-    scores = BoundaryDistance.fit(train.embedding, weights).score(fresh)
+    scores = BoundaryDistance.fit(Training.of(train, labels, weights)).score(fresh)
 
     for row in range(5):
         top = int(fresh.logits[row].argmax())
@@ -124,9 +128,9 @@ def test_novel_inputs_score_higher_than_held_out_ones() -> None:
     noise = rng.normal(size=(300, 16)).astype(np.float32) * 3
     novel = Forward(logits=noise @ weights.T, embedding=noise, mid=fresh.mid)
 
-    score = SemanticScore.fit(train, labels, weights)
+    score = SemanticScore.fit(Training.of(train, labels, weights))
 
-    assert score.members == tuple(Member)
+    assert score.members == DEFAULT
     assert dict(score.switched_off) == {}
     higher = score.score(novel)[:, None] > score.score(fresh)[None, :]
     assert higher.mean() > 0.95
@@ -135,7 +139,7 @@ def test_novel_inputs_score_higher_than_held_out_ones() -> None:
 def test_ranks_go_on_growing_beyond_the_most_unusual_training_row() -> None:
     rng = np.random.default_rng(5)
     train, labels, weights = cluster_data(rng, 200)
-    score = SemanticScore.fit(train, labels, weights, members=[Member.MAHA])
+    score = SemanticScore.fit(Training.of(train, labels, weights), members=[Member.MAHA])
     away = np.zeros((3, 16), dtype=np.float32)
     away[:, 0], away[:, 1] = 1, (0, 2, 100)
     far = Forward(logits=np.zeros((3, 4), np.float32), embedding=away, mid=train.mid[:3])
@@ -147,7 +151,7 @@ def test_ranks_go_on_growing_beyond_the_most_unusual_training_row() -> None:
 def test_a_model_without_linear_head_does_without_fdbd() -> None:
     train, labels, _ = cluster_data(np.random.default_rng(6), 200)
 
-    score = SemanticScore.fit(train, labels, None)
+    score = SemanticScore.fit(Training.of(train, labels, None))
 
     assert score.members == (Member.MAHA, Member.RMDS, Member.GEN)
     assert "not linear" in score.switched_off[Member.FDBD]
@@ -156,10 +160,10 @@ def test_a_model_without_linear_head_does_without_fdbd() -> None:
 def test_members_can_be_selected() -> None:
     train, labels, weights = cluster_data(np.random.default_rng(6), 200)
 
-    score = SemanticScore.fit(train, labels, weights, members=[Member.GEN])
+    score = SemanticScore.fit(Training.of(train, labels, weights), members=[Member.GEN])
 
     assert score.members == (Member.GEN,)
-    assert score.distances is None
+    assert set(score.parts) == {"entropy"}
     assert score.switched_off[Member.RMDS] == "not selected"
 
 
@@ -167,9 +171,9 @@ def test_a_missing_class_leaves_the_others_in_place() -> None:
     train, labels, weights = cluster_data(np.random.default_rng(7), 300)
     kept = np.flatnonzero(labels != 2)
 
-    score = SemanticScore.fit(train.take(kept), labels[kept], weights)
+    score = SemanticScore.fit(Training.of(train.take(kept), labels[kept], weights))
 
-    assert score.members == tuple(Member)
+    assert score.members == DEFAULT
     assert np.isfinite(score.score(train)).all()
 
 
@@ -177,7 +181,7 @@ def test_one_row_a_class_switches_distances_off() -> None:
     train, labels, weights = cluster_data(np.random.default_rng(8), 300)
     few = np.array([np.flatnonzero(labels == c)[0] for c in range(4)])
 
-    score = SemanticScore.fit(train.take(few), labels[few], weights)
+    score = SemanticScore.fit(Training.of(train.take(few), labels[few], weights))
 
     assert "the same for every row" in score.switched_off[Member.MAHA]
     assert Member.GEN in score.members
@@ -190,14 +194,15 @@ def test_a_model_that_no_score_fits_is_refused() -> None:
         mid=np.ones((20, 2), np.float32),
     )
     with pytest.raises(DoesNotFit, match="no semantic score fits"):
-        SemanticScore.fit(same, np.zeros(20, dtype=np.intp), None)
+        SemanticScore.fit(Training.of(same, np.zeros(20, dtype=np.intp), None))
     with pytest.raises(DoesNotFit, match="the same for every row"):
-        DomainScore.fit(same.mid)
+        DomainScore.fit(Training.of(same, np.zeros(20, dtype=np.intp)))
 
 
 def test_scores_survive_being_saved() -> None:
     train, labels, weights = cluster_data(np.random.default_rng(9), 300)
-    semantic, domain = SemanticScore.fit(train, labels, weights), DomainScore.fit(train.mid)
+    training = Training.of(train, labels, weights)
+    semantic, domain = SemanticScore.fit(training), DomainScore.fit(training)
 
     read = SemanticScore.from_arrays(semantic.to_arrays())
 
@@ -209,9 +214,9 @@ def test_scores_survive_being_saved() -> None:
 
 def test_the_domain_score_sees_what_the_classes_do_not() -> None:
     rng = np.random.default_rng(10)
-    train, _, _ = cluster_data(rng, 400)
+    train, labels, _ = cluster_data(rng, 400)
     fresh, _, _ = cluster_data(rng, 200)
-    score = DomainScore.fit(train.mid)
+    score = DomainScore.fit(Training.of(train, labels))
     tilted = fresh.mid * np.array([1, 1, 1, 2, 1, 1], dtype=np.float32)
 
     assert (score.score(tilted)[:, None] > score.score(fresh.mid)[None, :]).mean() > 0.9
@@ -221,7 +226,7 @@ def test_the_domain_score_sees_what_the_classes_do_not() -> None:
 @given(cut=st.integers(1, 59), seed=st.integers(0, 100))
 def test_scores_do_not_depend_on_the_batch(cut: int, seed: int) -> None:
     train, labels, weights = cluster_data(np.random.default_rng(seed), 60)
-    score = SemanticScore.fit(train, labels, weights)
+    score = SemanticScore.fit(Training.of(train, labels, weights))
     parts = [train.take(np.arange(cut)), train.take(np.arange(cut, 60))]
 
     assert np.concatenate([score.score(part) for part in parts]) == pytest.approx(
