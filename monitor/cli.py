@@ -37,6 +37,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; else ./fieldwatch.toml if present.")
 ]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="Write a page with pictures to this file.")
+]
 Model = Annotated[str | None, typer.Option("--model", help="Only this model.")]
 
 
@@ -188,6 +191,31 @@ def demo(
     _run("demo", check=check, seed=seed, home=home, as_json=as_json)
 
 
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    since: Annotated[
+        str | None,
+        typer.Option("--from", help="Time, UTC unless it says otherwise; else an hour before."),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Time; else now.")] = None,
+    html: Html = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show how a model's inputs of a stretch of time differ from training."""
+    _run(
+        "explain",
+        what="range",
+        subject=name,
+        since=since,
+        until=until,
+        html=html,
+        as_json=as_json,
+        config=config,
+    )
+
+
 @events.callback(invoke_without_command=True)
 def list_events(
     context: typer.Context,
@@ -221,6 +249,17 @@ def show_event(
     _run("event", event_id=event_id, as_json=as_json, config=config)
 
 
+@events.command("explain")
+def explain_event(
+    event_id: Annotated[str, typer.Argument(help="Id of the event.")],
+    html: Html = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show what is unusual about one event."""
+    _run("explain", what="event", subject=event_id, html=html, as_json=as_json, config=config)
+
+
 @alarms.command("list")
 def list_alarms(
     model: Model = None,
@@ -240,6 +279,17 @@ def show_alarm(
 ) -> None:
     """Show one alarm with its evidence."""
     _run("alarm", alarm_id=alarm_id, as_json=as_json, config=config)
+
+
+@alarms.command("explain")
+def explain_alarm(
+    alarm_id: Annotated[str, typer.Argument(help="Id of the alarm, or how it begins.")],
+    html: Html = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show what changed behind an alarm: what it looks like, what moved, where, since when."""
+    _run("explain", what="alarm", subject=alarm_id, html=html, as_json=as_json, config=config)
 
 
 @keys.command("create")

@@ -14,6 +14,7 @@ from monitor.services.references import Reference
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles
 from monitor.store.engine import reading
+from monitor.store.payloads import Payloads
 from reference_data.errors import BundleError
 
 COLUMNS = (
@@ -156,6 +157,27 @@ def show_event(context: Context, event_id: str) -> ShownEvent:
         nearest=nearest,
         remark=remark,
     )
+
+
+def picture(context: Context, event_id: str) -> bytes:
+    """Read the small picture of an event, a JPEG.
+
+    Raises
+    ------
+    NotFound
+        If no such event is recorded, or its picture was not kept or is forgotten.
+    """
+    rows = context.events.by_ids([event_id], ["payload_ref"]).to_pylist()
+    payloads = Payloads(context.settings.store.payloads)
+    jpeg = payloads.get(rows[0]["payload_ref"]) if rows else None
+    if jpeg is None:
+        raise NotFound(
+            "picture of event",
+            event_id,
+            "The gateway keeps those of flagged inputs and of a small share of the others, and "
+            "the monitor forgets them in time ([gateway] keep, [monitor] keep_payloads_days).",
+        )
+    return jpeg
 
 
 def list_alarms(

@@ -24,6 +24,8 @@ NEAREST = 3
 class Reference:
     """What a bundle remembers of training: calibration and embeddings."""
 
+    bundle: Bundle
+    """For what is read when it is wanted: pictures, held-out rows."""
     manifest: Manifest
     digest: str
     baseline: Baseline
@@ -32,6 +34,8 @@ class Reference:
     items: tuple[str, ...]
     """Paths of these items, as imported."""
     labels: tuple[str, ...]
+    rows: tuple[int, ...]
+    """Places of these items in ``reference.parquet``."""
     flag_band: tuple[float, float]
     """Between which rates healthy inputs are flagged, with 95 % confidence."""
     windows: WindowReference | Absent
@@ -88,12 +92,14 @@ def read_reference(bundle: Bundle) -> Reference:
     table = parquet.read_table(BufferReader(bundle.read("reference.parquet")))
     rows = arrays["embedding_rows"].tolist()
     return Reference(
+        bundle=bundle,
         manifest=manifest,
         digest=bundle.digest,
         baseline=read_baseline(bundle, arrays),
         embeddings=np.divide(embeddings, norms, where=norms > 0, out=np.zeros_like(embeddings)),
         items=_pick(table["path"].to_pylist(), rows),
         labels=_pick(table["label"].to_pylist(), rows),
+        rows=tuple(rows),
         flag_band=flag_band(calibrated, manifest.alpha),
         windows=window_reference.read(bundle),
     )

@@ -225,6 +225,32 @@ class EventLog:
         where = f"{predicates.of_model(model)} AND {predicates.between(start, end)}"
         return self._query(columns, where, "ORDER BY at, writer, seq")
 
+    def sampled(
+        self, model: str, start: datetime, end: datetime, columns: Sequence[str], most: int
+    ) -> tuple[pa.Table, int]:
+        """Read the events of [start, end), or a random sample of them when there are too many.
+
+        Parameters
+        ----------
+        model
+            Whose events.
+        start, end
+            Instants with a time zone.
+        columns
+            Columns to read; ``at`` is among them.
+        most
+            At most this many rows.
+
+        Returns
+        -------
+            The rows in the order of time, and how many events there are.
+        """
+        where = f"{predicates.of_model(model)} AND {predicates.between(start, end)}"
+        total = self._query(["seq"], where).num_rows
+        # The end of an id is random, so its order says nothing about the events.
+        rest = f"ORDER BY reverse(event_id) LIMIT {int(most)}" if total > most else ""
+        return self._query(columns, where, rest).sort_by("at"), total
+
     def by_ids(self, ids: Iterable[str], columns: Sequence[str]) -> pa.Table:
         """Read events by id, in order of id; ids that are not there are left out."""
         return self._query(columns, predicates.with_ids(sorted(set(ids))), "ORDER BY event_id")

@@ -1,16 +1,17 @@
 """The monitor's API: each handler parses, calls one service and returns its result."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.domain import Alarm, Person, Role
 from monitor.rollouts.kill import KillLatch
-from monitor.services import browse, key_desk, kill_switch, status
+from monitor.services import browse, explain, key_desk, kill_switch, status
 from monitor.services.context import Context
+from monitor.services.explanation import EventExplanation, Explanation
 
 router = APIRouter(prefix="/v1")
 
@@ -102,6 +103,23 @@ def get_alarm(context: InContext, alarm_id: str) -> Alarm:
     return browse.show_alarm(context, alarm_id)
 
 
+@router.get("/alarms/{alarm_id}/explanation", tags=["alarms"])
+def get_alarm_explanation(context: InContext, alarm_id: str) -> Explanation:
+    """What changed behind an alarm; `/alarms/{id}` draws it."""
+    return explain.explain_alarm(context, alarm_id)
+
+
+@router.get("/models/{model}/explanation", tags=["state"])
+def get_model_explanation(
+    context: InContext,
+    model: str,
+    since: Annotated[datetime, Query(alias="from", description="With a time zone.")],
+    until: Annotated[datetime, Query(alias="to", description="With a time zone.")],
+) -> Explanation:
+    """How a model's inputs of a stretch of time differ; `/models/{m}/explanation` draws it."""
+    return explain.explain_range(context, model, since, until)
+
+
 @router.get("/events", tags=["events"])
 def get_events(
     context: InContext,
@@ -120,6 +138,19 @@ def get_events(
 def get_event(context: InContext, event_id: str) -> browse.ShownEvent:
     """One event beside the training items it most resembles."""
     return browse.show_event(context, event_id)
+
+
+@router.get("/events/{event_id}/explanation", tags=["events"])
+def get_event_explanation(context: InContext, event_id: str) -> EventExplanation:
+    """What is unusual about an event; `/events/{id}` draws it."""
+    return explain.explain_event(context, event_id)
+
+
+@router.get("/events/{event_id}/picture", tags=["events"], response_class=Response)
+def get_picture(context: InContext, event_id: str) -> Response:
+    """The small picture of an event, where one was kept: a JPEG."""
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
+    return Response(browse.picture(context, event_id), media_type="image/jpeg", headers=headers)
 
 
 @router.get("/windows", tags=["events"])

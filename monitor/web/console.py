@@ -1,0 +1,50 @@
+"""Pages for people: the same services as the API, drawn."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+
+from monitor.services import explain
+from monitor.services.context import Context
+from monitor.services.explanation import EventExplanation, Explanation
+from monitor.web.api import InContext
+from monitor.web.rendering import POLICY, page_of
+
+router = APIRouter(include_in_schema=False)
+
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # A page is as secret as the key it was asked with.
+    "Cache-Control": "private, no-store",
+}
+
+
+@router.get("/alarms/{alarm_id}")
+def alarm(context: InContext, alarm_id: str) -> HTMLResponse:
+    """What changed behind an alarm."""
+    return _page(context, explain.explain_alarm(context, alarm_id))
+
+
+@router.get("/events/{event_id}")
+def event(context: InContext, event_id: str) -> HTMLResponse:
+    """What is unusual about an input."""
+    return _page(context, explain.explain_event(context, event_id))
+
+
+@router.get("/models/{model}/explanation")
+def model(
+    context: InContext,
+    model: str,
+    since: Annotated[datetime, Query(alias="from")],
+    until: Annotated[datetime, Query(alias="to")],
+) -> HTMLResponse:
+    """What a model's inputs looked like in a stretch of time."""
+    return _page(context, explain.explain_range(context, model, since, until))
+
+
+def _page(context: Context, found: Explanation | EventExplanation) -> HTMLResponse:
+    return HTMLResponse(page_of(context, found), headers=_HEADERS)
