@@ -95,7 +95,7 @@ class WindowRows:
 
 
 def read_window(
-    events: EventLog, model: str, window: Window, bundle_sha: str | None, most: int = MOST_READ
+    events: EventLog, model: str, window: Window, bundle_sha: str | None, most: int | None = None
 ) -> WindowRows:
     """Read the events of a window that a bundle scored.
 
@@ -110,9 +110,9 @@ def read_window(
     bundle_sha
         Digest of the bundle; ``None`` takes whatever scored events there are.
     most
-        Events to read at most; of more, a random sample.
+        Events to read at most, `MOST_READ` by default; of more, a random sample.
     """
-    table, total = events.sampled(model, window.start, window.end, COLUMNS, most)
+    table, total = events.sampled(model, window.start, window.end, COLUMNS, most or MOST_READ)
     rows = [row for row in table.to_pylist() if _is_scored(row, bundle_sha)]
     return _laid_out(rows, total=total, others=table.num_rows - len(rows))
 

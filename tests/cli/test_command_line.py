@@ -47,6 +47,7 @@ COMMANDS = {
     "events",
     "alarms",
     "rollout",
+    "explain",
 }
 
 
@@ -220,6 +221,31 @@ def test_alarms_are_listed_and_shown_by_a_beginning_of_their_id(
     _, out, _ = run("alarms", "show", alarm["id"])
     assert "worst inputs since the onset" in out
     assert "5.0% expected of healthy inputs" in out.replace("\n", " ")
+
+
+def test_an_alarm_an_event_and_a_stretch_of_time_are_explained(
+    with_alarm: Installation, run: Run, tmp_path: Path
+) -> None:
+    [alarm] = parsed(run, "alarms", "list")
+    found = parsed(run, "alarms", "explain", alarm["id"])
+    worst = found["worst"][0]["event_id"]
+    assert parsed(run, "events", "explain", worst)["exhibit"]["event_id"] == worst
+    assert parsed(run, "explain", "bears", "--from", "2020-01-01")["looked_at"] >= 40
+    page = tmp_path / "page.html"
+    code, out, _ = run("alarms", "explain", alarm["id"], "--html", str(page))
+    assert code == 0
+    assert out.startswith(found["headline"][:30])
+    assert worst in page.read_text()
+    code, out, _ = run("events", "explain", worst)
+    assert code == 0
+    assert "most like it in training" in out
+    for arguments in (
+        ("explain", "bears", "--from", "yesterday"),
+        ("explain", "bears", "--from", "2020-01-02", "--to", "2020-01-01"),
+        ("events", "explain", worst, "--html", str(tmp_path)),
+    ):
+        code, _, err = run(*arguments)
+        assert (code, err.count("\n")) == (2, 1), err
 
 
 def test_keys_are_made_listed_and_revoked(with_alarm: Installation, run: Run) -> None:
