@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from monitor.services.baseline import Baseline
 from monitor.services.explanation import (
     ClassChange,
     PropertyShift,
@@ -18,7 +19,6 @@ from monitor.services.explanation import (
     SegmentChange,
     TimeBin,
 )
-from monitor.services.streams import Baseline
 from monitor.services.window_rows import WindowRows, when
 from monitor.stats.share import flagged_share
 from monitor.stats.superiority import superiority

@@ -50,7 +50,7 @@ def gather(events: EventLog, reference: Reference, alarm: Alarm) -> Evidence:
     """
     crossing = alarm.evidence.crossings[-1]
     rows = _since_onset(events, crossing)
-    worst = sorted(rows, key=_unusual(alarm.kind, crossing))[:MOST_WORST]
+    worst = sorted(rows, key=most_telling(alarm.kind, crossing))[:MOST_WORST]
     embeddings = events.by_ids([row["event_id"] for row in worst], ["event_id", "embedding"])
     found = dict(
         zip(embeddings["event_id"].to_pylist(), embeddings["embedding"].to_pylist(), strict=True)
@@ -76,7 +76,7 @@ def _since_onset(events: EventLog, crossing: Crossing) -> Sequence[Row]:
     ]
 
 
-def _unusual(kind: AlarmKind, crossing: Crossing) -> Callable[[Row], float]:
+def most_telling(kind: AlarmKind, crossing: Crossing) -> Callable[[Row], float]:
     """Give the order in which inputs are worth showing, the most telling first."""
     match kind:
         case AlarmKind.NOVELTY:

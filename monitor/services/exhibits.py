@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from pyarrow import BufferReader, parquet
 
-from monitor.domain import Crossing, StreamName
+from monitor.domain import Alarm
+from monitor.services.evidence import most_telling
 from monitor.services.explanation import Exhibit, Neighbour, PictureState
 from monitor.services.references import Reference
 from monitor.services.window_rows import Row, WindowRows, embeddings_of
@@ -102,26 +103,11 @@ class Gallery:
         return PictureState.KEPT if self.payloads.has(reference) else PictureState.GONE
 
 
-def order_of(crossing: Crossing | None) -> Callable[[Row], float]:
-    """Give the order in which inputs are worth showing, the most telling first."""
-    match None if crossing is None else crossing.stream:
-        case StreamName.SEMANTIC:
-            return lambda row: float(row["p_semantic"])
-        case StreamName.DOMAIN:
-            return lambda row: float(row["p_domain"])
-        case StreamName.CONFIDENCE:
-            return lambda row: float(row["confidence"])
-        case StreamName.CLASS_RATES:
-            bet = f"{'' if crossing is None else crossing.strongest_bet} "
-
-            # The class whose rate moved comes first, the least sure of its inputs at the top.
-            def order(row: Row) -> float:
-                moved = f"class {row['prediction']} " in bet
-                return float(row["confidence"]) - (2.0 if moved else 0.0)
-
-            return order
-        case _:
-            return lambda row: float(row["p_value"])
+def order_of(alarm: Alarm | None) -> Callable[[Row], float]:
+    """Give the order in which inputs are worth showing: by the alarm's stream, else by p."""
+    if alarm is None:
+        return lambda row: float(row["p_value"])
+    return most_telling(alarm.kind, alarm.evidence.crossings[-1])
 
 
 def neighbours(reference: Reference, embedding: bytes) -> tuple[Neighbour, ...]:

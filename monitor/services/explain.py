@@ -201,7 +201,6 @@ def _explain(
     properties = contrast.property_shifts(rows, known)
     classes, apart = contrast.class_changes(rows, before, reference.baseline, fewest)
     segments = contrast.segment_changes(rows, before, expected)
-    crossing = None if alarm is None else alarm.evidence.crossings[-1]
     seed = f"{reference.manifest.name}/{window.start.isoformat()}"
     return Explanation(
         headline=headlines.headline(
@@ -229,7 +228,7 @@ def _explain(
         flagged=flagged,
         expected_flag_rate=expected,
         flag_band=reference.flag_band,
-        worst=gallery.worst(rows, order_of(crossing)),
+        worst=gallery.worst(rows, order_of(alarm)),
         representative=gallery.representative(rows, seed),
         properties=properties,
         scores=scores,

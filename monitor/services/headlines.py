@@ -159,6 +159,10 @@ def _what(
             return f"leave the model {'less' if less else 'more'} sure than held-out pictures did"
         case AlarmKind.CLASS_SHIFT:
             return _class_words(classes)
+        case AlarmKind.FLAG_RATE:
+            return "are flagged more often, or less, than they should"
+        case AlarmKind.PROPERTY_SHIFT:
+            return "have other properties than training's"
         case _ if most:
             return "do not look as training's did"
         case _:

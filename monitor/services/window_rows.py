@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from monitor.domain import Status, Window
+from monitor.services.episodes import finite
 from monitor.stats.share import Share, flagged_share
 from monitor.store.events import EventLog
 
@@ -125,7 +126,8 @@ def embeddings_of(events: EventLog, rows: Sequence[Row]) -> list[bytes | None]:
 
 
 def _is_scored(row: Row, bundle_sha: str | None) -> bool:
-    return row["status"] == Status.OK and bundle_sha in (None, row["bundle_sha"])
+    judged = finite(row["p_semantic"]) and finite(row["p_domain"]) and finite(row["confidence"])
+    return row["status"] == Status.OK and judged and bundle_sha in (None, row["bundle_sha"])
 
 
 def _laid_out(rows: Sequence[Row], *, total: int, others: int) -> WindowRows:
