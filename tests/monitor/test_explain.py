@@ -187,7 +187,7 @@ def test_the_quiet_end_of_an_alarm_is_left_out(site: Site) -> None:
     context = site.monitor()
     alarm = site.alarm(context)
     assert alarm.resolved_at is not None
-    found = explain_alarm(context, alarm.id[:8])
+    found = explain_alarm(context, alarm.id[:30])
     assert found.headline.startswith("From ")
     assert 35 <= found.episodes < 130
     assert found.window.end < alarm.resolved_at
