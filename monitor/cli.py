@@ -26,11 +26,13 @@ keys = typer.Typer(help="Make, list and revoke the keys every request needs.", n
 db = typer.Typer(help="Look after the state store.", no_args_is_help=True)
 events = typer.Typer(help="List recorded events, or show one beside its nearest training items.")
 alarms = typer.Typer(help="List alarms, or show one with its evidence.", no_args_is_help=True)
+decisions = typer.Typer(help="Take in what humans decided.", no_args_is_help=True)
 rollout = typer.Typer(help="Decide who acts on a model's cases.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(db, name="db")
 app.add_typer(events, name="events")
 app.add_typer(alarms, name="alarms")
+app.add_typer(decisions, name="decisions")
 app.add_typer(rollout, name="rollout")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -290,6 +292,25 @@ def explain_alarm(
 ) -> None:
     """Show what changed behind an alarm: what it looks like, what moved, where, since when."""
     _run("explain", what="alarm", subject=alarm_id, html=html, as_json=as_json, config=config)
+
+
+@decisions.command("import")
+def import_decisions(
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSONL file of decisions.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Where a row names none; else the only one.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who decided, where a row does not say.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Where they come from; else the file's name.")
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Record human decisions from a file; exit 1 if a row was refused, the others are in."""
+    _run("decisions", **locals())
 
 
 @keys.command("create")

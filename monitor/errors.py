@@ -28,6 +28,7 @@
     │   └── BatchInvalid          rows that would break the order within a writer
     ├── AccessDenied              no valid key, or one whose role may not do this
     ├── NotFound                  no model, event, alarm or window of that name
+    ├── DecisionsUnreadable       a file of decisions that cannot be read as one
     ├── NotDelivered              a notice's destination did not take it
     └── ClientError
         ├── NothingToSend         no input there to send
@@ -276,6 +277,17 @@ class NotFound(FieldwatchError):
 
     def __init__(self, what: str, name: str, way_out: str) -> None:
         super().__init__(f"there is no {what} {name}. {way_out}")
+
+
+class DecisionsUnreadable(FieldwatchError):
+    """A file of decisions cannot be read as one."""
+
+    def __init__(self, file: Path, cause: str) -> None:
+        super().__init__(
+            f"{file} cannot be read as decisions: {cause}. It is a CSV file with a header, a "
+            "Parquet file or a .jsonl file with one object a line, and needs a column 'label' and "
+            "'event_id' or 'case_id'."
+        )
 
 
 class NotDelivered(FieldwatchError):

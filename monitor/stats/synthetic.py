@@ -157,6 +157,6 @@ def _shifted(
     rng: np.random.Generator,
 ) -> Labelled:
     pool = pools[int(rng.integers(len(pools)))]
-    among = round(size * float(rng.choice([0.25, 0.5, 0.75, 1.0, 1.0])))
+    among = round(size * float(rng.choice([0.1, 0.25, 0.5, 0.75, 1.0])))
     moved = shifted.take(rng.choice(pool, among))
     return join(moved, rows.take(rng.choice(len(rows), size - among)))

@@ -255,6 +255,11 @@ class EventLog:
         """Read events by id, in order of id; ids that are not there are left out."""
         return self._query(columns, predicates.with_ids(sorted(set(ids))), "ORDER BY event_id")
 
+    def of_cases(self, model: str, cases: Iterable[str], columns: Sequence[str]) -> pa.Table:
+        """Read a model's events of these cases, in the order of (time, writer, seq)."""
+        where = f"{predicates.of_model(model)} AND {predicates.of_cases(sorted(set(cases)))}"
+        return self._query(columns, where, "ORDER BY at, writer, seq")
+
     def recent(
         self,
         model: str | None,

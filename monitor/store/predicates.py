@@ -65,3 +65,8 @@ def with_ids(ids: Sequence[str]) -> str:
     return (
         f"event_id >= {text(min(ids))} AND event_id <= {text(max(ids))} AND event_id IN ({listed})"
     )
+
+
+def of_cases(cases: Sequence[str]) -> str:
+    """Select events by case."""
+    return f"case_id IN ({', '.join(text(case) for case in cases)})" if cases else "false"

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 
 from monitor.store.columns import UTCDateTime
 
-HEAD = "0001"
+HEAD = "0002"
 """The migration this program was written for."""
 
 metadata = MetaData(
@@ -166,6 +167,52 @@ alarms = Table(
     ),
 )
 """What operators are told; one open alarm per model and kind."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column(
+        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
+    Column("model", String(200), nullable=False),
+    Column("event_id", String(200)),
+    Column("case_id", String(200)),
+    Column("label", String(200), nullable=False),
+    Column("decided_by", String(200), nullable=False),
+    Column("decided_at", UTCDateTime, nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("inclusion_probability", Float),
+    Column("revision", Integer, nullable=False),
+    Column("supersedes", BigInteger().with_variant(Integer, "sqlite"), ForeignKey("decisions.id")),
+    Column("key", String(200), nullable=False),
+    Column("content", String(64), nullable=False),
+    Column("recorded_by", String(200), nullable=False),
+    Column("recorded_at", UTCDateTime, nullable=False),
+    CheckConstraint("(event_id IS NULL) <> (case_id IS NULL)", name="subject"),
+    CheckConstraint(
+        "inclusion_probability IS NULL OR "
+        "(inclusion_probability > 0 AND inclusion_probability <= 1)",
+        name="inclusion",
+    ),
+    UniqueConstraint("model", "key"),
+    Index("ix_decisions_of_event", "model", "event_id"),
+    Index("ix_decisions_of_case", "model", "case_id"),
+)
+"""What humans decided, about one event or one case; rows are only ever added.
+
+The decision that stands is the latest by `decided_at`, then by `id`: a correction is a row more.
+`key` makes a delivery idempotent; `content` is the digest of what it said.
+"""
+
+accuracy_readings = Table(
+    "accuracy_readings",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("bundle_sha", String(64), nullable=False),
+    Column("reading", Text, nullable=False),
+    Column("computed_at", UTCDateTime, nullable=False),
+)
+"""The last estimated and measured accuracy of each model, for status and scrapes."""
 
 windows = Table(
     "windows",

@@ -26,6 +26,8 @@ def needed_role(method: str, path: str) -> Role:
     """Tell which role a request needs."""
     if path == "/v1/keys" or path.startswith("/v1/keys/"):
         return Role.ADMIN
+    if method == "POST" and path == "/v1/decisions":
+        return Role.SERVICE
     return Role.VIEWER if method in {"GET", "HEAD"} else Role.OPERATOR
 
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.domain import Alarm, Person, Role
 from monitor.rollouts.kill import KillLatch
-from monitor.services import browse, explain, key_desk, kill_switch, status
+from monitor.services import browse, decide, explain, key_desk, kill_switch, status
 from monitor.services.context import Context
+from monitor.services.decision_rows import LONGEST, Delivery
 from monitor.services.explanation import EventExplanation, Explanation
 
 router = APIRouter(prefix="/v1")
@@ -64,6 +65,37 @@ class KillAnswer(BaseModel):
 
     armed: bool
     changed: bool
+
+
+class GivenDecision(BaseModel):
+    """What a human decided about one event or one case."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(default=None, max_length=LONGEST, description="Else the only one.")
+    event_id: str | None = Field(default=None, max_length=LONGEST)
+    case_id: str | None = Field(default=None, max_length=LONGEST)
+    label: str = Field(min_length=1, max_length=LONGEST)
+    decided_by: str | None = Field(
+        default=None,
+        max_length=LONGEST,
+        description="Heeded from a key of the role service, which speaks for a process of yours; "
+        "any other key decides in its own person's name.",
+    )
+    decided_at: datetime | None = Field(default=None, description="With a zone; now when absent.")
+    source: str | None = Field(default=None, max_length=LONGEST)
+    inclusion_probability: float | None = Field(
+        default=None, gt=0, le=1, description="Chance with which it was drawn for labelling."
+    )
+    idempotency_key: str | None = Field(default=None, max_length=LONGEST)
+
+
+class GivenDecisions(BaseModel):
+    """Decisions to record."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decisions: list[GivenDecision] = Field(min_length=1, max_length=1_000)
 
 
 @router.get("/status", tags=["state"])
@@ -161,6 +193,17 @@ def get_windows(
 ) -> list[status.WindowStatus]:
     """The summarised windows of a model, oldest first."""
     return status.recent_windows(context, model, timedelta(hours=hours))
+
+
+@router.post("/decisions", tags=["decisions"])
+def post_decisions(context: InContext, by: By, given: GivenDecisions) -> decide.DecisionReport:
+    """Record what humans decided; sending it again changes nothing."""
+    delivery = Delivery(model=None, decided_by=by.name, source="api", recorded_by=by.name)
+    left_out = set() if by.role is Role.SERVICE else {"decided_by"}
+    rows = enumerate(
+        (each.model_dump(exclude_none=True, exclude=left_out) for each in given.decisions), start=1
+    )
+    return decide.decide(context, rows, delivery, context.clock())
 
 
 @router.get("/keys", tags=["keys"])

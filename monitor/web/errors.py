@@ -35,6 +35,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.OptionInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.HomeUnusable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.DecisionsUnreadable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotDelivered: HTTPStatus.BAD_GATEWAY,
     errors.DemoFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.ClientError: HTTPStatus.INTERNAL_SERVER_ERROR,

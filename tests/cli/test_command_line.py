@@ -46,6 +46,7 @@ COMMANDS = {
     "db",
     "events",
     "alarms",
+    "decisions",
     "rollout",
     "explain",
 }
