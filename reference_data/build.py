@@ -23,8 +23,9 @@ from reference_data.guarantee import choose_alpha, state_guarantee
 from reference_data.reference_tables import ItemColumns, item_table, thumbnail_table
 from reference_data.report import Report, make_report
 from reference_data.roles import ReferenceRow, assign_roles
+from reference_data.row_pass import Rows, run_through
 from reference_data.scores.domain import DomainScore
-from reference_data.scores.forward import Forward, concatenate, half, softmax
+from reference_data.scores.forward import Forward, softmax
 from reference_data.scores.member import DEFAULT, Member
 from reference_data.scores.semantic import SemanticScore
 from reference_data.scores.shrinkage import DoesNotFit
@@ -71,7 +72,9 @@ def build_reference(
     rows
         All items, training and held-out.
     outputs
-        Forward passes over the same rows in the same order, cut into batches at will.
+        Forward passes over the same rows in the same order, cut into batches at will. They are gone
+        through several times and never held together: what is kept of training rows does not grow
+        with them but for a few numbers each.
     weights
         Weights of the linear last layer [C, d], or None when the last layer is none.
     vocab
@@ -97,47 +100,58 @@ def build_reference(
     ImportRefused
         If the rows cannot make a reference; the message says which and what to do.
     """
-    passed = concatenate(list(outputs))
-    _check(rows, passed, vocab)
+    _refuse_labels(rows, vocab)
     labels = np.array([row.label for row in rows], dtype=np.intp)
     roles = assign_roles(rows, seed, split_known=split_known)
-    semantic, domain = _fit(
-        Training.of(passed.take(roles.train), labels[roles.train], weights, bias), members
+    neighbours = _sample_neighbours(roles.train, outputs, seed)
+    passed = run_through(rows, outputs, held_out=roles.held_out, embeddings_of=neighbours)
+    training = Training.gather(
+        Rows(outputs=outputs, labels=labels, places=roles.train),
+        len(roles.train),
+        weights,
+        bias,
+        raw=Member.VIM in members,
+        seed=seed,
     )
+    semantic, domain = _fit(training, members)
+    held = passed.held_out
     scores = {
-        "semantic": semantic.score(passed),
-        "domain": domain.score(passed.mid),
-        "confidence": unsureness(softmax(passed.logits).max(axis=1)),
+        "semantic": semantic.score(held),
+        "domain": domain.score(held.mid),
+        "confidence": unsureness(softmax(held.logits).max(axis=1)),
     }
-    calibration = {name: np.sort(values[roles.calibrate]) for name, values in scores.items()}
-    temperature = fit_temperature(passed.logits[roles.temperature], labels[roles.temperature])
+    temper, calibrate = (
+        np.searchsorted(roles.held_out, part) for part in (roles.temperature, roles.calibrate)
+    )
+    calibration = {name: np.sort(values[calibrate]) for name, values in scores.items()}
+    temperature = fit_temperature(held.logits[temper], labels[roles.temperature])
     threshold = choose_alpha(len(roles.calibrate)) if alpha is None else alpha
     guarantee = state_guarantee(len(roles.calibrate), threshold, split_known=split_known)
     columns = ItemColumns.judge(
         rows=[(row.item, vocab[row.label], row.episode) for row in rows],
         roles=roles.names(len(rows)),
-        predictions=[vocab[index] for index in passed.logits.argmax(axis=1).tolist()],
-        logits=passed.logits,
-        labels=labels,
-        scores=scores,
+        predictions=[vocab[index] for index in passed.predictions.tolist()],
+        confidence=passed.confidence,
+        loss=passed.loss,
+        scores={name: np.delete(values, calibrate) for name, values in scores.items()},
         calibration=calibration,
-        judged=np.setdiff1d(roles.held_out, roles.calibrate),
+        judged=np.delete(roles.held_out, calibrate),
         seed=seed,
     )
     report = make_report(
         rows,
         roles,
         vocab=vocab,
-        logits=passed.logits,
+        held_out_logits=held.logits,
+        predictions=passed.predictions,
         labels=labels,
         flagged=columns.p_value <= threshold,
         temperature=temperature,
         semantic=semantic,
         guarantee=guarantee,
     )
-    neighbours = _sample_neighbours(roles.train, passed.embedding.shape[1], seed)
     shown = _worth_showing(report, rows, neighbours) if picture else []
-    kept = held_out.collect(rows, roles, passed, scores["semantic"], scores["domain"], seed)
+    kept = held_out.collect(rows, roles, held, scores["semantic"], scores["domain"], seed)
     files = {
         "scores.npz": _archive(
             {f"semantic.{name}": array for name, array in semantic.to_arrays().items()}
@@ -146,9 +160,9 @@ def build_reference(
         "reference.npz": _archive(
             {
                 **calibration,
-                "class_counts": _count_classes(passed.logits[roles.calibrate]),
+                "class_counts": _count_classes(held.logits[calibrate]),
                 "temperature": np.array(temperature),
-                "embeddings": half(passed.embedding[neighbours]),
+                "embeddings": passed.embeddings,
                 "embedding_rows": neighbours,
                 **_property_quantiles([rows[row] for row in roles.calibrate.tolist()]),
             }
@@ -169,19 +183,7 @@ def build_reference(
     )
 
 
-def _check(rows: Sequence[ReferenceRow], passed: Forward, vocab: Sequence[str]) -> None:
-    if len(rows) != len(passed):
-        raise ImportRefused(
-            f"there are {len(rows)} items but {len(passed)} forward passes: the data changed while "
-            "it was imported. Import again."
-        )
-    broken = np.flatnonzero(~passed.finite()).tolist()
-    if broken:
-        named = ", ".join(rows[row].item for row in broken[:5])
-        raise ImportRefused(
-            f"the model's outputs are not finite for {len(broken)} items, among them {named}. "
-            "Mend the model or leave these items out."
-        )
+def _refuse_labels(rows: Sequence[ReferenceRow], vocab: Sequence[str]) -> None:
     unknown = [row.item for row in rows if not 0 <= row.label < len(vocab)]
     if unknown:
         raise ImportRefused(f"{unknown[0]} has a label outside the vocabulary of the model.")
@@ -198,7 +200,10 @@ def _fit(training: Training, members: Sequence[Member]) -> tuple[SemanticScore, 
         ) from reason
 
 
-def _sample_neighbours(train: npt.NDArray[np.intp], width: int, seed: int) -> npt.NDArray[np.intp]:
+def _sample_neighbours(
+    train: npt.NDArray[np.intp], outputs: Iterable[Forward], seed: int
+) -> npt.NDArray[np.intp]:
+    width = next((batch.embedding.shape[1] for batch in outputs), 1)
     most = min(MOST_NEIGHBOURS, max(1, MOST_NEIGHBOUR_BYTES // (2 * width)))
     return np.random.default_rng([seed, 1]).permutation(train)[:most]
 

@@ -99,26 +99,29 @@ def collect(
 
     Parameters
     ----------
-    rows, outputs, semantic, domain
-        Of all rows of the table, in its order.
+    rows
+        All rows of the table, in its order.
     roles
         Which of them serve what.
+    outputs, semantic, domain
+        Of the held-out rows alone, in the order of their places.
     seed
         Decides the sample.
     """
     width = 4 * outputs.logits.shape[1] + 2 * outputs.embedding.shape[1]
     places = _sample(roles, min(MOST_ROWS, max(1, MOST_BYTES // width)), seed)
     held = [rows[place] for place in places.tolist()]
+    kept = np.searchsorted(roles.held_out, places)
     named = sorted({name for row in held for name in row.properties})
     sliced = sorted({name for row in held for name in row.segments})
     return HeldOut(
         rows=places,
         role=np.array(roles.names(len(rows)), dtype=np.str_)[places],
         labels=np.array([row.label for row in held], dtype=np.intp),
-        logits=outputs.logits[places],
-        embedding=half(outputs.embedding[places]),
-        semantic=semantic[places],
-        domain=domain[places],
+        logits=outputs.logits[kept],
+        embedding=half(outputs.embedding[kept]),
+        semantic=semantic[kept],
+        domain=domain[kept],
         properties={
             name: np.array([row.properties.get(name, np.nan) for row in held], dtype=np.float64)
             for name in named

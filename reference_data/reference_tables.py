@@ -10,9 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from reference_data.accuracy import log_losses
 from reference_data.conformal import combined, p_values, uniforms
-from reference_data.scores.forward import softmax
 from reference_data.thumbnail import thumbnail
 
 Floats = npt.NDArray[np.float64]
@@ -42,29 +40,39 @@ class ItemColumns:
         rows: Sequence[tuple[str, str, str]],
         roles: Sequence[str],
         predictions: Sequence[str],
-        logits: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.intp],
+        confidence: Floats,
+        loss: Floats,
         scores: Mapping[str, Floats],
         calibration: Mapping[str, Floats],
         judged: npt.NDArray[np.intp],
         seed: int,
     ) -> "ItemColumns":
-        """Fill the columns; rows are (item, label, episode), `judged` those that get p-values."""
+        """Fill the columns.
+
+        Parameters
+        ----------
+        rows
+            Item, label and episode of each row.
+        judged
+            Places of those that get p-values.
+        scores
+            Of the judged rows.
+        """
         items = [item for item, _, _ in rows]
         ids = [items[row] for row in judged.tolist()]
         p = {name: np.full(len(rows), np.nan) for name in ("semantic", "domain")}
         for name, column in p.items():
             if len(calibration[name]):
                 draws = uniforms(ids, name, seed)
-                column[judged] = p_values(scores[name][judged], calibration[name], draws)
+                column[judged] = p_values(scores[name], calibration[name], draws)
         return ItemColumns(
             path=items,
             label=[label for _, label, _ in rows],
             episode=[episode for _, _, episode in rows],
             role=list(roles),
             prediction=list(predictions),
-            confidence=softmax(logits).max(axis=1).astype(np.float64),
-            loss=log_losses(logits, labels),
+            confidence=confidence,
+            loss=loss,
             p_semantic=p["semantic"],
             p_domain=p["domain"],
             p_value=combined(p["semantic"], p["domain"]),

@@ -45,16 +45,16 @@ def make_report(
     roles: Roles,
     *,
     vocab: Sequence[str],
-    logits: npt.NDArray[np.float32],
+    held_out_logits: npt.NDArray[np.float32],
+    predictions: npt.NDArray[np.intp],
     labels: npt.NDArray[np.intp],
     flagged: npt.NDArray[np.bool_],
     temperature: float,
     semantic: SemanticScore,
     guarantee: Guarantee,
 ) -> Report:
-    """Summarise the held-out rows; `logits`, `labels` and `flagged` are those of all rows."""
+    """Summarise; `predictions`, `labels` and `flagged` are those of all rows."""
     held = roles.held_out
-    predictions = logits.argmax(axis=1)
     right = predictions == labels
     confusion = confusion_matrix(labels[held], predictions[held], len(vocab))
     return Report(
@@ -70,7 +70,7 @@ def make_report(
         confusion=tuple(tuple(line) for line in confusion.tolist()),
         top_losses=top_losses(
             [rows[row].item for row in held.tolist()],
-            logits[held],
+            held_out_logits,
             labels[held],
             vocab,
             MOST_TOP_LOSSES,

@@ -87,6 +87,25 @@ class Bets:
         return paid
 
 
+def checked_effective_size(what: str, n: int, n_eff: float | None, fewest: int) -> float:
+    """Return how many independent calibration rows know as much as the n there are.
+
+    Raises
+    ------
+    TooFewRows
+        If they are fewer than `fewest`.
+    ValueError
+        If there are more of them than rows.
+    """
+    if n_eff is None:
+        return n
+    if not 0 < n_eff <= n:
+        raise ValueError(f"{n} rows know as much as 1 to {n} independent ones, not {n_eff}")
+    if n_eff < fewest:
+        raise TooFewRows(f"{what} (effectively, for {n} rows come in bursts)", int(n_eff), fewest)
+    return float(n_eff)
+
+
 def freeze(array: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the array, refusing writes from now on."""
     array.setflags(write=False)

@@ -11,7 +11,8 @@ An observation is a = number of calibration rows more unusual than the event, ti
 
 Five quantities of the reference are bounded, each at d = δ/5: the mean rank from both sides by its
 normal approximation (the mean of U = 1 - a/n given the reference has variance 1/(12n)), and three
-tail rates by their exact Beta law.
+tail rates by their exact Beta law. A reference made of bursts knows less than its rows suggest:
+`n_eff` (see `monitor.stats.effective_size`) then widens all five, as if it had that many rows.
 
 References: Shaer, Bar, Prinster, Romano 2026 (betting on conformal ranks); Shin, Ramdas, Rinaldo,
 "E-detectors" 2022 (Shiryaev-Roberts sums of e-values).
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, ndtri
 
-from monitor.stats.bets import Bets, TooFewRows, freeze
+from monitor.stats.bets import Bets, TooFewRows, checked_effective_size, freeze
 
 RECIPE = 1
 """Raised whenever the table changes for equal arguments."""
@@ -38,24 +39,29 @@ LARGEST_RATE = 0.9
 _GRID = 31
 
 
-def rank_bets(n: int, *, delta: float = 0.05, kappa: float = 1.0) -> Bets:
+def rank_bets(
+    n: int, *, delta: float = 0.05, kappa: float = 1.0, n_eff: float | None = None
+) -> Bets:
     """Build the table of bets for ranks among n calibration rows.
 
     Parameters
     ----------
     n
-        Number of calibration rows, one per episode.
+        Number of calibration rows.
     delta
         Probability, over the calibration rows, that the guarantee may fail.
     kappa
         Share of the slack that is kept. 1 is certified; below 1 there is no guarantee.
+    n_eff
+        Number of independent rows that know as much, from 1 to n; ``None`` when all n are
+        independent, one per episode.
 
     Raises
     ------
     TooFewRows
-        If n is below 30.
+        If n or `n_eff` is below 30.
     ValueError
-        If `delta` or `kappa` is out of range.
+        If `delta`, `kappa` or `n_eff` is out of range.
 
     Examples
     --------
@@ -69,13 +75,14 @@ def rank_bets(n: int, *, delta: float = 0.05, kappa: float = 1.0) -> Bets:
         raise ValueError(f"delta is a probability between 0 and 1, not {delta}")
     if not 0 <= kappa <= 1:
         raise ValueError(f"kappa is between 0 (no slack) and 1 (certified), not {kappa}")
+    size = checked_effective_size("watching ranks", n, n_eff, FEWEST_ROWS)
     edges = bin_edges(n)
     starts, stops = edges[:-1], edges[1:]
     middles = 1 - (starts + stops - 1) / 2 / n
     labels, columns = [], []
     for label, column in itertools.chain(
-        _mean_bets(middles, n, delta / BOUNDED, kappa),
-        _tail_bets(starts, n, delta / BOUNDED, kappa),
+        _mean_bets(middles, size, delta / BOUNDED, kappa),
+        _tail_bets(starts, n, size, delta / BOUNDED, kappa),
     ):
         labels.append(label)
         columns.append(column)
@@ -83,7 +90,10 @@ def rank_bets(n: int, *, delta: float = 0.05, kappa: float = 1.0) -> Bets:
         labels=tuple(labels),
         rows=np.repeat(np.arange(len(starts)), stops - starts),
         table=freeze(np.stack(columns, axis=1)),
-        configuration=f"rank bets {RECIPE}: n={n} delta={delta!r} kappa={kappa!r}",
+        configuration=(
+            f"rank bets {RECIPE}: n={n} delta={delta!r} kappa={kappa!r}"
+            + ("" if size == n else f" n_eff={size!r}")
+        ),
     )
 
 
@@ -110,9 +120,9 @@ def tail_rank(q: float, n: int) -> int:
 
 
 def _mean_bets(
-    middles: npt.NDArray[np.float64], n: int, d: float, kappa: float
+    middles: npt.NDArray[np.float64], size: float, d: float, kappa: float
 ) -> list[tuple[str, npt.NDArray[np.float64]]]:
-    slack = kappa * ndtri(1 - d) / np.sqrt(12 * n)
+    slack = kappa * ndtri(1 - d) / np.sqrt(12 * size)
     bets = []
     for direction, sign in (("up", 1.0), ("down", -1.0)):
         for stake in MEAN_STAKES:
@@ -122,7 +132,7 @@ def _mean_bets(
 
 
 def _tail_bets(
-    starts: npt.NDArray[np.intp], n: int, d: float, kappa: float
+    starts: npt.NDArray[np.intp], n: int, size: float, d: float, kappa: float
 ) -> list[tuple[str, npt.NDArray[np.float64]]]:
     bets = []
     for q in TAILS:
@@ -130,7 +140,8 @@ def _tail_bets(
         if k == 0:
             continue
         plain = k / (n + 1)
-        p0 = plain + kappa * (betaincinv(k, n + 1 - k, 1 - d) - plain)
+        part = size / n
+        p0 = plain + kappa * (betaincinv(k * part, (n + 1 - k) * part, 1 - d) - plain)
         for ratio in TAIL_RATIOS:
             p1 = min(ratio * p0, LARGEST_RATE)
             if p1 <= p0:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv
 
-from monitor.stats.bets import Bets, TooFewRows, freeze
+from monitor.stats.bets import Bets, TooFewRows, checked_effective_size, freeze
 
 RECIPE = 1
 """Raised whenever the table changes for equal arguments."""
@@ -33,6 +33,7 @@ def class_rate_bets(
     *,
     delta: float = 0.05,
     kappa: float = 1.0,
+    n_eff: float | None = None,
 ) -> Bets:
     """Build the table of bets for the predicted class.
 
@@ -41,21 +42,24 @@ def class_rate_bets(
     counts
         How many of the n calibration rows were predicted as each class, [C].
     n
-        Number of calibration rows, one per episode.
+        Number of calibration rows.
     classes
         Names of the classes, in the order of `counts`.
     delta
         Probability, over the calibration rows, that the guarantee may fail.
     kappa
         Share of the slack that is kept. 1 is certified; below 1 there is no guarantee.
+    n_eff
+        Number of independent rows that know as much (see `monitor.stats.effective_size`), from 1
+        to n; ``None`` when all n are independent, one per episode.
 
     Raises
     ------
     TooFewRows
-        If n is below 30.
+        If n or `n_eff` is below 30.
     ValueError
-        If counts, n and classes do not agree, there are fewer than two classes, or `delta` or
-        `kappa` is out of range.
+        If counts, n and classes do not agree, there are fewer than two classes, or `delta`,
+        `kappa` or `n_eff` is out of range.
 
     Examples
     --------
@@ -73,12 +77,13 @@ def class_rate_bets(
         raise ValueError(f"delta is a probability between 0 and 1, not {delta}")
     if not 0 <= kappa <= 1:
         raise ValueError(f"kappa is between 0 (no slack) and 1 (certified), not {kappa}")
+    size = checked_effective_size("watching class rates", n, n_eff, FEWEST_ROWS)
     d = delta / (2 * len(classes))
     labels: list[str] = []
     columns: list[npt.NDArray[np.float64]] = []
     for index, (name, k) in enumerate(zip(classes, seen.tolist(), strict=True)):
         is_class = np.arange(len(classes)) == index
-        for direction, p0, p1, ratio in _hypotheses(k, n, d, kappa):
+        for direction, p0, p1, ratio in _hypotheses(k, n, size / n, d, kappa):
             labels.append(f"class {name} {direction} r={ratio:g}")
             columns.append(np.log(np.where(is_class, p1 / p0, (1 - p1) / (1 - p0))))
     return Bets(
@@ -87,21 +92,26 @@ def class_rate_bets(
         table=freeze(np.stack(columns, axis=1)),
         configuration=(
             f"class rate bets {RECIPE}: n={n} counts={seen.tolist()} "
-            f"delta={delta!r} kappa={kappa!r}"
+            f"delta={delta!r} kappa={kappa!r}" + ("" if size == n else f" n_eff={size!r}")
         ),
     )
 
 
-def rate_bounds(k: int, n: int, d: float) -> tuple[float, float]:
-    """Bound a rate seen k of n times from below and above, each with probability 1-d."""
+def rate_bounds(k: float, n: float, d: float) -> tuple[float, float]:
+    """Bound a rate seen k of n times from below and above, each with probability 1-d.
+
+    Both may be fractions of a count: k and n rows of which each knows as much as a part of one.
+    """
     lower = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, d))
     upper = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - d))
     return lower, upper
 
 
-def _hypotheses(k: int, n: int, d: float, kappa: float) -> list[tuple[str, float, float, float]]:
+def _hypotheses(
+    k: int, n: int, part: float, d: float, kappa: float
+) -> list[tuple[str, float, float, float]]:
     """List (direction, bounded rate, rate bet on, ratio); directions without room are left out."""
-    lower, upper = rate_bounds(k, n, d)
+    lower, upper = rate_bounds(k * part, n * part, d)
     # Half a count keeps an unseen class away from rate 0, where a bet would be infinite.
     plain = (k + 0.5) / (n + 1)
     up = plain + kappa * (upper - plain)

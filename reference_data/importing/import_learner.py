@@ -81,7 +81,7 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
             )
         with progress.step("predicting the reference", len(surveyed.table.rows)) as advance:
             passed = run_reference(
-                surveyed.table.rows, outcome.vocab, preprocessing, network, advance
+                surveyed.table.rows, outcome.vocab, preprocessing, network, folder, advance
             )
         reference = _build(request, surveyed, passed, outcome, preprocessing, folder, progress)
         manifest = _manifest(request, surveyed, outcome, preprocessing, reference, proved, digest)

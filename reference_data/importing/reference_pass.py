@@ -4,17 +4,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from reference_data.errors import InputRejected
+from reference_data.importing.pass_file import PassFile
 from reference_data.importing.table import Row
 from reference_data.preprocess import UNLIMITED, Preprocessing, decode, prepare
 from reference_data.properties import measure
 from reference_data.roles import ReferenceRow
-from reference_data.scores.forward import Forward
 from reference_data.scoring import Network
 
 _BATCH = 16
@@ -24,9 +25,9 @@ _BATCH = 16
 class ReferencePass:
     """What came out, item by item in the order of the table."""
 
+    outputs: PassFile
     kept: list[Row] = field(default_factory=list)
     rows: list[ReferenceRow] = field(default_factory=list)
-    outputs: list[Forward] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     """Items that the header check passed and the decoder did not, with the reason."""
 
@@ -36,6 +37,7 @@ def run_reference(
     vocab: Sequence[str],
     preprocessing: Preprocessing,
     network: Network,
+    folder: Path,
     advance: Callable[[int], None],
 ) -> ReferencePass:
     """Decode, prepare, measure and predict every item.
@@ -44,11 +46,13 @@ def run_reference(
     ----------
     rows
         Items with labels of `vocab`.
+    folder
+        Where the forward passes are put.
     advance
         Told the number of items just done.
     """
     index = {label: place for place, label in enumerate(vocab)}
-    result = ReferencePass()
+    result = ReferencePass(outputs=PassFile(folder))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for batch in _batches(rows):
             ready = list(pool.map(lambda row: _ready(row, preprocessing), batch))

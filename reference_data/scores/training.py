@@ -4,10 +4,10 @@ Rows come in batches and are gone through twice, for means and for what varies a
 is kept that grows with their number. Millions of rows take the memory of a few thousand, and the
 result does not depend on how they were cut.
 
-Rank tables, neighbours and thresholds need rows as rows and take the sample. The share of training
-rows below a score, read off m sampled rows, is wrong by more than √(log(2/δ)/2m) with probability
-at most δ (Dvoretzky, Kiefer, Wolfowitz; Massart 1990): 1 % at the bound below, δ = .05. Up to that
-many rows the sample is all of them.
+Rank tables, neighbours and thresholds need rows as rows and take the sample, spread evenly over the
+table. The share of training rows below a score, read off m rows drawn at random, is wrong by more
+than √(log(2/δ)/2m) with probability at most δ (Dvoretzky, Kiefer, Wolfowitz; Massart 1990): 1 % at
+the bound below, δ = .05. Up to that many rows the sample is all of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -107,7 +107,7 @@ class Training:
         first, _ = next(iter(batches))
         width = 4 * sum(part.shape[1] for part in (first.logits, first.embedding, first.mid))
         most = min(n, most_sampled, max(1, MOST_SAMPLED_BYTES // width))
-        chosen = np.sort(np.random.default_rng([seed, 4]).permutation(n)[:most])
+        chosen = _spread(n, most, seed)
         sums = _Sums.empty(first)
         begun, kept, kept_labels = 0, [], []
         for outputs, labels in _chunks(batches):
@@ -194,6 +194,13 @@ class _Sums:
         np.add.at(self.correct, labels[right], embedding[right])
         self.correct_counts += np.bincount(labels[right], minlength=len(self.counts))
         self.mid += normalised(outputs.mid).astype(np.float64).sum(axis=0)
+
+
+def _spread(n: int, most: int, seed: int) -> Labels:
+    """Draw one place from each of as many equal stretches of n as are wanted, ascending."""
+    edges = np.arange(most + 1) * n // most
+    drawn: Labels = np.random.default_rng([seed, 4]).integers(edges[:-1], edges[1:])
+    return drawn
 
 
 def _chunks(batches: Iterable[Batch]) -> Iterator[Batch]:

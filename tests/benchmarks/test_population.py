@@ -79,7 +79,8 @@ def test_frames_of_a_burst_are_correlated_as_asked(
     drawn = population.draw(8_000, conditions, np.random.default_rng(8))
 
     scores = population.score(drawn.features, 0).reshape(-1, 2)
-    assert float(np.corrcoef(scores[:, 0], scores[:, 1])[0, 1]) == pytest.approx(correlation, abs=0.05)
+    found = float(np.corrcoef(scores[:, 0], scores[:, 1])[0, 1])
+    assert found == pytest.approx(correlation, abs=0.05)
     assert (drawn.bursts == np.arange(8_000) // 2).all()
 
 

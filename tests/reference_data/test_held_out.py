@@ -35,7 +35,8 @@ def make(n: int = 60) -> tuple[list[ReferenceRow], Roles, Forward]:
 
 def gather(n: int = 60) -> HeldOut:
     rows, roles, outputs = make(n)
-    return collect(rows, roles, outputs, np.arange(n) / 1.0, -np.arange(n) / 1.0, seed=0)
+    held = roles.held_out
+    return collect(rows, roles, outputs.take(held), held / 1.0, -held / 1.0, seed=0)
 
 
 def test_every_held_out_row_is_kept_with_what_the_model_made_of_it() -> None:
