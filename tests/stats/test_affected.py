@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from monitor.stats import capital
+from benchmarks.run_length import Streams
 from monitor.stats.affected import Standing, affected
 from monitor.stats.rank_bets import rank_bets
 
@@ -54,33 +54,29 @@ def test_impossible_shares_are_refused() -> None:
 def test_the_mean_share_of_wrong_entries_keeps_to_the_patience(mirrored: bool) -> None:
     """Ten streams, three of them changed; look at every twentieth event and stop at the first list
     that is wrong, which is the worst time to stop."""
-    streams, changed, n, c, alpha, horizon = 10, 3, 2_000, 500.0, 0.5, 400
-    runs, rng, bets = 120, np.random.default_rng(1), rank_bets(2_000)
-    wrong, times, right = [], [], []
-    for _ in range(runs):
-        seen = rng.integers(0, n + 1, (streams, horizon))
+    count, changed, n, c, alpha, horizon = 10, 3, 2_000, 500.0, 0.5, 600
+    runs, rng, bets = 200, np.random.default_rng(1), rank_bets(2_000)
+    streams = Streams(bets, runs * count)
+    stopped = np.full(runs, horizon)
+    wrong, right = np.zeros(runs), np.zeros(runs)
+    for event in range(1, horizon + 1):
+        seen = rng.integers(0, n + 1, (runs, count))
         if mirrored:
-            seen[5:] = seen[5]
-        seen[:changed] = np.maximum(0, seen[:changed] - rng.integers(0, n, (changed, horizon)))
-        states = [capital.fresh(bets) for _ in range(streams)]
-        for start in range(0, horizon, 20):
-            states = [
-                capital.update(state, bets.log_e(ranks[start : start + 20]), 1.0, math.inf).state
-                for state, ranks in zip(states, seen, strict=True)
-            ]
-            listed = affected(
-                standings([capital.log_evidence(state) for state in states]),
-                log_patience=math.log(c),
-                alpha=alpha,
-            )
-            false = [stream for stream in listed if stream >= changed]
+            seen[:, 5:] = seen[:, 5:6]
+        seen[:, :changed] = rng.integers(0, seen[:, :changed] + 1)
+        evidence = streams.play(bets.rows[seen.ravel()]).reshape(runs, count)
+        if event % 20:
+            continue
+        for run in np.flatnonzero(stopped == horizon):
+            with np.errstate(divide="ignore"):
+                logs = np.log(evidence[run]).tolist()
+            listed = affected(standings(logs), log_patience=math.log(c), alpha=alpha)
+            false = sum(stream >= changed for stream in listed)
+            wrong[run], right[run] = false / max(1, len(listed)), len(listed) - false
             if false:
-                break
-        wrong.append(len(false) / max(1, len(listed)))
-        times.append(start + 20)
-        right.append(len(listed) - len(false))
+                stopped[run] = event
 
-    promised = alpha * float(np.mean(times)) / c
+    promised = alpha * float(np.mean(stopped)) / c
     spread = 3 * float(np.std(wrong)) / math.sqrt(runs)
     assert float(np.mean(wrong)) <= promised + spread
     assert float(np.mean(right)) >= 0.9 * changed
