@@ -175,6 +175,18 @@ def status(
 
 
 @app.command()
+def budget(
+    history: Annotated[
+        int, typer.Option("--history", min=0, max=10_000, help="Lines of the ledger to show.")
+    ] = 10,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show how the one false-alarm budget is divided among streams, and spent."""
+    _run("budget", history=history, as_json=as_json, config=config)
+
+
+@app.command()
 def doctor(as_json: Json = False, config: Config = None) -> None:
     """Look for the usual faults and say how to mend each; exit 1 if there is one."""
     _run("doctor", as_json=as_json, config=config)
@@ -311,6 +323,17 @@ def import_decisions(
 ) -> None:
     """Record human decisions from a file; exit 1 if a row was refused, the others are in."""
     _run("decisions", **locals())
+
+
+@alarms.command("acknowledge")
+def acknowledge_alarm(
+    alarm_id: Annotated[str, typer.Argument(help="Id of the alarm, or how it begins.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Say that an open alarm was seen: its streams begin again from nothing."""
+    _run("acknowledge", alarm_id=alarm_id, reason=reason, as_json=as_json, config=config)
 
 
 @keys.command("create")

@@ -64,6 +64,33 @@ class StreamName(StrEnum):
     PROPERTIES = "properties"
 
 
+class Mode(StrEnum):
+    """What the evidence of a stream is worth."""
+
+    CERTIFIED = "certified"
+    """All of the slack is kept and a part of the budget is held: it may open alarms."""
+    BALANCED = "balanced"
+    """Less slack (κ = 0.75): sooner, and not certified. A chart; it opens no alarm."""
+    CHARTED = "charted"
+    """Against a reference that supports no promise: an uncertified one, or for a segment the whole
+    one, from which it may differ for good. A chart; it opens no alarm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class StreamKey:
+    """Which stream of a bundle."""
+
+    stream: StreamName
+    segment: str = ""
+    """``name=value`` of the segment it watches; empty for all traffic of the model."""
+    mode: Mode = Mode.CERTIFIED
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f"{self.stream} {self.segment}".rstrip()
+
+
 class AlarmKind(StrEnum):
     """What an alarm says has happened, in the words operators use."""
 
@@ -81,6 +108,23 @@ class Severity(StrEnum):
     PAGE = "page"
     TICKET = "ticket"
     CHART = "chart"
+
+
+class Exclusion(StrEnum):
+    """Why an observation was left out, or not trusted in full."""
+
+    NOT_FINITE = "not_finite"
+    """A score, a p-value or the embedding was NaN or infinite: the event is no evidence."""
+    OTHER_BUNDLE = "other_bundle"
+    """Scored by a bundle that is not the routed one."""
+    PROPERTY_MISSING = "property_missing"
+    """A watched property was missing or not finite: only that property was not observed."""
+    SEGMENT_BEYOND_BOUND = "segment_beyond_bound"
+    """A segment value beyond those that may be watched: the model's own streams saw it."""
+    EVENT_AHEAD = "event_ahead"
+    """The event's time is in the future: it counts, and some clock is wrong."""
+    CLOCK_BEHIND = "clock_behind"
+    """A pass of a monitor whose clock had gone back: no time was granted."""
 
 
 class AlarmState(StrEnum):
@@ -124,6 +168,8 @@ class Crossing:
     onset_event_id: str
     """Where that bet's run of evidence began: the best guess of when the change did."""
     episodes_since_onset: int
+    segment: str = ""
+    """``name=value`` of the segment whose stream crossed; empty for all traffic of the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,3 +222,7 @@ class Alarm:
     """Quiet episodes after which the alarm resolves."""
     resolved_at: datetime | None
     evidence: Evidence
+    acknowledged_by: str | None = None
+    """Who has seen it and let its streams begin again; ``None`` while nobody has."""
+    acknowledged_at: datetime | None = None
+    acknowledged_reason: str | None = None

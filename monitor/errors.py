@@ -19,6 +19,7 @@
     │   │   ├── StreamConflict
     │   │   ├── CursorConflict
     │   │   ├── AlarmConflict
+    │   │   ├── BudgetConflict
     │   │   └── LeaseLost
     │   ├── BundleUntrusted       not registered, or withdrawn
     │   ├── KeyUnknown
@@ -27,6 +28,7 @@
     │   ├── EventsUnreachable     the events table does not answer
     │   └── BatchInvalid          rows that would break the order within a writer
     ├── AccessDenied              no valid key, or one whose role may not do this
+    ├── AlarmResolved             an alarm that is over cannot be acknowledged
     ├── NotFound                  no model, event, alarm or window of that name
     ├── DecisionsUnreadable       a file of decisions that cannot be read as one
     ├── NotDelivered              a notice's destination did not take it
@@ -196,6 +198,16 @@ class AlarmConflict(Conflict):
         )
 
 
+class BudgetConflict(Conflict):
+    """What the streams of a model hold of the budget changed since it was read."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"the false-alarm budget of {model} was divided anew in between. Load what its streams "
+            "hold and decide again."
+        )
+
+
 class LeaseLost(Conflict):
     """The work took longer than its lease and belongs to somebody else now."""
 
@@ -270,6 +282,18 @@ class AccessDenied(FieldwatchError):
             f"Use a key of the role {needed}, or ask an admin for one."
         )
         self.known = role is not None
+
+
+class AlarmResolved(FieldwatchError):
+    """An alarm that is over cannot be acknowledged."""
+
+    def __init__(self, alarm_id: str, resolved_at: datetime | None) -> None:
+        when = "" if resolved_at is None else f" at {resolved_at:%Y-%m-%d %H:%M:%S} UTC"
+        super().__init__(
+            f"the alarm {alarm_id} resolved by itself{when}: its streams began again when they "
+            "last crossed, and there is nothing left to acknowledge. `fieldwatch alarms list` "
+            "shows what stands open."
+        )
 
 
 class NotFound(FieldwatchError):

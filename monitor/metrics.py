@@ -4,7 +4,8 @@ Series about jobs belong to this process. Series about streams, alarms and windo
 the state store at scrape, so that every monitor reports the same and none holds a stale copy.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter as Counted
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,10 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from monitor.domain import AlarmKind, Severity, Status, StreamName
-
-MODE = "certified"
-"""The only detectors that run keep all of the slack (κ = 1)."""
+from monitor.domain import AlarmKind, Exclusion, Mode, Severity, Status, StreamName
 
 JOB_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
@@ -27,8 +25,13 @@ class StreamReading:
 
     model: str
     stream: StreamName
+    segment: str
+    """Name of the segment, never its value, which comes with requests; empty for all traffic."""
+    mode: Mode
     evidence_ratio: float
     episodes: int
+    weight: float | None
+    """What it holds of the false-alarm budget; ``None`` for charts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,9 @@ class ModelReading:
     flagged_share: tuple[float, float, float] | None
     """Low, estimate and high of the last complete window; ``None`` while it is inconclusive."""
     window_end: datetime | None
+    excluded: Mapping[Exclusion, int]
+    last_event_at: datetime | None
+    silent_units: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,11 +163,39 @@ def _streams(readings: Sequence[StreamReading]) -> Iterator[Metric]:
         "Episodes a stream detector has seen since it last restarted.",
         labels=["model", "stream"],
     )
+    weight = GaugeMetricFamily(
+        "fieldwatch_stream_weight",
+        "Share of the false-alarm budget that a stream of a model holds.",
+        labels=["model", "stream"],
+    )
+    segments = GaugeMetricFamily(
+        "fieldwatch_segment_evidence_ratio",
+        "Greatest evidence ratio among the values of a segment.",
+        labels=["model", "segment", "stream", "mode"],
+    )
+    watched = GaugeMetricFamily(
+        "fieldwatch_segments_watched",
+        "Streams of single segment values.",
+        labels=["model", "segment", "mode"],
+    )
+    greatest: dict[tuple[str, ...], float] = {}
+    counted: Counted[tuple[str, ...]] = Counted()
     for reading in readings:
-        ratio.add_metric([reading.model, reading.stream, MODE], reading.evidence_ratio)
-        episodes.add_metric([reading.model, reading.stream], reading.episodes)
-    yield ratio
-    yield episodes
+        if reading.segment:
+            slice_ = (reading.model, reading.segment, reading.stream, reading.mode)
+            greatest[slice_] = max(reading.evidence_ratio, greatest.get(slice_, 0.0))
+            counted[(reading.model, reading.segment, reading.mode)] += 1
+            continue
+        ratio.add_metric([reading.model, reading.stream, reading.mode], reading.evidence_ratio)
+        if reading.mode is not Mode.BALANCED:
+            episodes.add_metric([reading.model, reading.stream], reading.episodes)
+        if reading.weight is not None:
+            weight.add_metric([reading.model, reading.stream], reading.weight)
+    for labels, value in greatest.items():
+        segments.add_metric(labels, value)
+    for labels, count in counted.items():
+        watched.add_metric(labels, count)
+    yield from (ratio, episodes, weight, segments, watched)
 
 
 def _models(readings: Sequence[ModelReading]) -> Iterator[Metric]:
@@ -185,7 +219,27 @@ def _models(readings: Sequence[ModelReading]) -> Iterator[Metric]:
         "End of the last window that was summarised.",
         labels=["model"],
     )
+    excluded = GaugeMetricFamily(
+        "fieldwatch_observations_excluded",
+        "Observations the detectors left out or did not trust in full.",
+        labels=["model", "cause"],
+    )
+    last = GaugeMetricFamily(
+        "fieldwatch_last_event_timestamp_seconds",
+        "When the latest event of a model happened.",
+        labels=["model"],
+    )
+    silent = GaugeMetricFamily(
+        "fieldwatch_units_silent",
+        "Units that sent events before and not lately.",
+        labels=["model"],
+    )
     for reading in readings:
+        for cause in Exclusion:
+            excluded.add_metric([reading.model, cause], reading.excluded.get(cause, 0))
+        silent.add_metric([reading.model], reading.silent_units)
+        if reading.last_event_at is not None:
+            last.add_metric([reading.model], reading.last_event_at.timestamp())
         for kind in AlarmKind:
             for severity in (Severity.PAGE, Severity.TICKET):
                 standing = reading.open_alarms.get(kind) is severity
@@ -198,4 +252,4 @@ def _models(readings: Sequence[ModelReading]) -> Iterator[Metric]:
             share.add_metric([reading.model, bound], value)
         if reading.window_end is not None:
             end.add_metric([reading.model], reading.window_end.timestamp())
-    yield from (open_, ingested, share, end)
+    yield from (open_, ingested, share, end, excluded, last, silent)

@@ -195,6 +195,7 @@ def _cross(
     new_id: Callable[[], str],
 ) -> Change:
     kind = kind_of(crossing.stream)
+    title = f"{crossing.stream} {crossing.segment}".rstrip()
     if kind in open_alarms:
         alarm = open_alarms[kind]
         evidence = replace(alarm.evidence, crossings=_keep(alarm.evidence.crossings, crossing))
@@ -208,7 +209,7 @@ def _cross(
         return Change(
             action=Action.REFRESHED,
             alarm=refreshed,
-            reason=f"{crossing.stream} crossed again ({refreshed.crossings} times now)",
+            reason=f"{title} crossed again ({refreshed.crossings} times now)",
         )
     severity, severity_reason = severity_of(rules)
     incident = next((alarm.incident_id for alarm in open_alarms.values()), None)
@@ -237,7 +238,7 @@ def _cross(
     return Change(
         action=Action.OPENED,
         alarm=opened,
-        reason=f"{crossing.stream} crossed its threshold: {crossing.strongest_bet}",
+        reason=f"{title} crossed its threshold: {crossing.strongest_bet}",
     )
 
 

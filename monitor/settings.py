@@ -15,6 +15,8 @@ from monitor.policy import MIN_RESOLVE_AFTER
 from monitor.store.settings import ProcessSettings
 
 SECONDS_PER_DAY = 86_400.0
+SEGMENT_STREAMS = frozenset({StreamName.SEMANTIC, StreamName.DOMAIN})
+"""Streams that can be ranked among the calibration rows of one segment."""
 
 
 class DetectorOptions(BaseModel):
@@ -27,9 +29,11 @@ class DetectorOptions(BaseModel):
     false_alarm_days: float = Field(default=90.0, gt=0)
     """Mean time to a false alarm anywhere in the installation, with clock ``seconds``."""
     false_alarm_episodes: int = Field(default=10_000, ge=100)
-    """Mean number of a model's healthy episodes to a false alarm, with clock ``episodes``."""
+    """Mean number of healthy episodes of the busiest model to a false alarm anywhere, with clock
+    ``episodes``."""
     delta: float = Field(default=0.05, gt=0, lt=0.5)
-    """Chance that the reference drawn for a model breaks the promise; shared by its streams."""
+    """Chance that a reference ever registered breaks the promise; shared by all of them, and by the
+    streams of each."""
     weights: dict[StreamName, float] = Field(
         default_factory=lambda: {
             StreamName.SEMANTIC: 0.3,
@@ -40,7 +44,18 @@ class DetectorOptions(BaseModel):
             StreamName.PROPERTIES: 0.1,
         }
     )
-    """Share of the false-alarm budget of each stream; a stream without one is not watched."""
+    """Share of a model's part of the false-alarm budget that each stream should have; a stream
+    without one is not watched."""
+    segments: tuple[str, ...] = ()
+    """Names of the event segments to watch one by one, such as ``site``; off by default."""
+    segment_streams: tuple[StreamName, ...] = (StreamName.SEMANTIC, StreamName.DOMAIN)
+    """Which streams each segment gets."""
+    most_segments: int = Field(default=50, ge=1, le=1_000)
+    """Most segment values watched per model; further ones are counted and not watched."""
+    reserve: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the false-alarm budget kept for segments, when there are any to watch."""
+    silent_after_s: float = Field(default=86_400.0, gt=0)
+    """Seconds without an event after which a model or a unit is called inconclusive."""
     resolve_after: int = Field(default=MIN_RESOLVE_AFTER, ge=MIN_RESOLVE_AFTER)
     """Quiet episodes after which an alarm resolves."""
 
@@ -53,6 +68,11 @@ class DetectorOptions(BaseModel):
                 f"weights: the shares add up to {sum(self.weights.values()):.3f}; "
                 "more than 1 would overspend the false-alarm budget"
             )
+        if strange := set(self.segment_streams) - SEGMENT_STREAMS:
+            raise ValueError(
+                f"segment_streams: {', '.join(sorted(strange))} cannot be watched by segment; "
+                f"{', '.join(sorted(SEGMENT_STREAMS))} can"
+            )
         return self
 
     @property
@@ -62,18 +82,9 @@ class DetectorOptions(BaseModel):
             return self.false_alarm_days * SECONDS_PER_DAY
         return float(self.false_alarm_episodes)
 
-    def log_threshold(self, stream: StreamName, models: int) -> float:
-        """Give the log evidence at which a stream alarms.
-
-        Parameters
-        ----------
-        stream
-            One of those that have a weight.
-        models
-            How many models share the installation's budget.
-        """
-        share = self.weights[stream] / (models if self.clock == "seconds" else 1)
-        return math.log(self.run_length / share)
+    def log_threshold(self, weight: float) -> float:
+        """Give the log evidence at which a stream alarms that holds `weight` of the budget."""
+        return math.log(self.run_length / weight)
 
 
 class MonitorOptions(BaseModel):

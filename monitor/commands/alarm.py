@@ -34,9 +34,14 @@ def _show(alarm: Alarm) -> None:
         "opened": f"{clock(alarm.opened_at)} UTC",
         "crossed": f"{alarm.crossings} times, last {clock(alarm.last_crossing_at)} UTC",
         "quiet": f"{alarm.quiet_episodes} episodes; it resolves at {alarm.resolve_after}",
+        "seen": None
+        if alarm.acknowledged_at is None
+        else f"{clock(alarm.acknowledged_at)} UTC by {alarm.acknowledged_by}: "
+        f"{alarm.acknowledged_reason}",
         "resolved": None if alarm.resolved_at is None else f"{clock(alarm.resolved_at)} UTC",
         "evidence": f"{math.exp(latest.log_evidence - latest.log_threshold):.1f} times the "
-        f"threshold, carried by {latest.strongest_bet}",
+        f"threshold, carried by {latest.strongest_bet}"
+        + (f" of {latest.segment}" if latest.segment else ""),
         "onset": f"{latest.onset_event_id}, {latest.episodes_since_onset} episodes before the "
         "last crossing",
         "flagged": f"{evidence.flagged} of {evidence.looked_at} since the onset "

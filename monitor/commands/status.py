@@ -9,15 +9,19 @@ from rich.markup import escape
 
 from monitor.commands.alarms import alarm_table
 from monitor.commands.screen import age, clock, console, percent, print_json, table
-from monitor.policy import kind_of
+from monitor.domain import Mode
+from monitor.services.conclusion import Verdict
 from monitor.services.context import Context
-from monitor.services.status import InstallationStatus, ModelStatus, StreamStatus, look
+from monitor.services.status import InstallationStatus, ModelStatus, look
+from monitor.services.stream_status import StreamStatus
 from monitor.stats.share import Share
 from monitor.wiring import open_store
 
 STALE_S = 60.0
 """Age of a gateway's plan at which humans act."""
 BAR = 12
+UNITS_NAMED = 5
+"""Silent units named; `--json` has them all."""
 
 
 def run(*, model: str | None, watch: bool, every: float, as_json: bool, config: Path | None) -> int:
@@ -54,7 +58,9 @@ def render(found: InstallationStatus) -> RenderableType:
         parts.append("No model is served. `fieldwatch import` brings one in.")
     else:
         parts.append(_models(found))
+        parts += _conclusions(found)
         parts.append(_streams(found))
+        parts += _remarks(found)
         parts += _windows(found)
     parts += [
         f"[red]{model.model} {model.version}:[/] {escape(model.fault)}"
@@ -136,23 +142,85 @@ def _expected(model: ModelStatus) -> str | None:
 
 
 def _streams(found: InstallationStatus) -> RenderableType:
-    columns = ("model", "stream", "evidence", "ln>", "alarms at>", "episodes>")
-    rows = [
-        (
-            model.model,
-            stream.stream,
-            # A stream restarts from nothing when it alarms, which is no sign of health.
-            "[red]alarm open[/]"
-            if kind_of(stream.stream) in {alarm.kind for alarm in model.alarms}
-            else f"{_bar(stream)} {stream.evidence_ratio:>4.0%}",
-            None if stream.log_evidence is None else f"{stream.log_evidence:.2f}",
-            f"{stream.log_threshold:.2f}",
-            stream.episodes,
-        )
+    columns = ("model", "stream", "evidence", "ln>", "crosses at>", "episodes>", "balanced*>")
+    rows = []
+    for model in found.models:
+        beside = {s.stream: s for s in model.streams if s.mode is Mode.BALANCED}
+        for stream in model.streams:
+            if stream.mode is Mode.BALANCED:
+                continue
+            chart = None if stream.segment else beside.get(stream.stream)
+            rows.append(
+                (
+                    model.model,
+                    escape(f"{stream.stream} {stream.segment}".rstrip())
+                    + (" (chart)" if stream.mode is Mode.CHARTED else ""),
+                    _evidence(model, stream),
+                    None if stream.log_evidence is None else f"{stream.log_evidence:.2f}",
+                    f"{stream.log_threshold:.2f}",
+                    stream.episodes,
+                    None if chart is None else f"{chart.evidence_ratio:.0%}",
+                )
+            )
+    return table("evidence against the threshold, in natural logarithms", columns, rows)
+
+
+def _evidence(model: ModelStatus, stream: StreamStatus) -> str:
+    # A stream restarts from nothing when it crosses, which is no sign of health.
+    alarmed = stream.mode is Mode.CERTIFIED and any(
+        (crossing.stream, crossing.segment) == (stream.stream, stream.segment)
+        for alarm in model.alarms
+        for crossing in alarm.evidence.crossings
+    )
+    return "[red]alarm open[/]" if alarmed else f"{_bar(stream)} {stream.evidence_ratio:>4.0%}"
+
+
+def _remarks(found: InstallationStatus) -> list[str]:
+    """Say what the table of streams cannot."""
+    remarks = []
+    if any(stream.mode is Mode.BALANCED for model in found.models for stream in model.streams):
+        remarks.append("* balanced, not certified: sooner, without a promise; it opens no alarm")
+    if any(
+        stream.mode is Mode.CHARTED and stream.segment
         for model in found.models
         for stream in model.streams
+    ):
+        remarks.append(
+            "(chart): a segment against the whole reference, from which it may differ for good"
+        )
+    for model in found.models:
+        remarks += [
+            f"{model.model} has no {name} stream: {escape(reason)}"
+            for name, reason in model.unwatched.items()
+        ]
+        if model.excluded:
+            counted = ", ".join(f"{count} {cause}" for cause, count in model.excluded.items())
+            remarks.append(
+                f"[yellow]{model.model}, not taken as evidence or in doubt:[/] {counted}"
+            )
+        if model.silent_units:
+            named = ", ".join(
+                f"{unit.unit} ({age(unit.silent_s)})" for unit in model.silent_units[:UNITS_NAMED]
+            )
+            more = len(model.silent_units) - UNITS_NAMED
+            remarks.append(
+                f"[yellow]{model.model}, inconclusive for units that fell silent:[/] "
+                + escape(named)
+                + (f" and {more} more" if more > 0 else "")
+            )
+    if found.affected:
+        named = ", ".join(f"{each.model} {each.stream.title}" for each in found.affected)
+        remarks.append(f"[red]affected:[/] {escape(named)}")
+    return remarks
+
+
+def _conclusions(found: InstallationStatus) -> list[str]:
+    colours = {Verdict.ALARM: "red", Verdict.QUIET: "green", Verdict.INCONCLUSIVE: "yellow"}
+    return [
+        f"{model.model}: [{colours[model.conclusion.verdict]}]{model.conclusion.verdict}[/], "
+        f"{escape(model.conclusion.reason)}"
+        for model in found.models
     ]
-    return table("evidence against the threshold, in natural logarithms", columns, rows)
 
 
 def _bar(stream: StreamStatus) -> str:

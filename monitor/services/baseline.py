@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from monitor.domain import StreamName
 from reference_data import held_out
 from reference_data.bundle import Bundle
 from reference_data.held_out import HeldOut
@@ -13,7 +14,7 @@ from reference_data.held_out import HeldOut
 MOST_PROPERTIES = 12
 """Properties watched; a stream's state grows with them, and so does the slack of each."""
 FEWEST_VALUES = 100
-"""Calibration values below which a property is not watched."""
+"""Calibration values below which a property is not watched, or a segment has no reference."""
 IMPORT_AGAIN = "this bundle was imported before held-out rows were kept; import again to watch it"
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +30,19 @@ class FlaggedRows:
     """Rank below which a score flags."""
     flagged: int
     """Calibration rows among the `beyond` most unusual of either score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SegmentRows:
+    """The calibration rows of one segment, as places among all calibration rows.
+
+    An event's place among all rows tells its place among these: no further score is needed.
+    """
+
+    rows: int
+    above: Mapping[StreamName, npt.NDArray[np.int64]]
+    """Per score: of the a most unusual of all calibration rows, how many are of this segment,
+    a from 0 to n."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +62,10 @@ class Baseline:
     """``None`` for bundles that do not keep their held-out rows."""
     properties: Mapping[str, Floats] = field(default_factory=dict)
     """Calibration values of each property that is watched, ascending."""
+    unwatched_properties: tuple[str, ...] = ()
+    """Properties with too few values, or beyond `MOST_PROPERTIES`."""
+    segments: Mapping[str, SegmentRows] = field(default_factory=dict)
+    """By ``name=value``: the segments with calibration rows enough for a reference of their own."""
 
 
 def read_baseline(bundle: Bundle, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Baseline:
@@ -63,6 +81,7 @@ def read_baseline(bundle: Bundle, arrays: Mapping[str, npt.NDArray[np.generic]])
     manifest, rows = bundle.manifest, len(arrays["semantic"])
     held = held_out.read(bundle)
     calibrating = None if held is None else held.of_role("calibrate")
+    watched = {} if calibrating is None else pick_properties(calibrating.properties)
     return Baseline(
         bundle_sha=bundle.digest,
         seed=manifest.seed,
@@ -73,7 +92,20 @@ def read_baseline(bundle: Bundle, arrays: Mapping[str, npt.NDArray[np.generic]])
         flagged=None
         if calibrating is None
         else count_flagged(calibrating, rows, manifest.alpha, manifest.seed),
-        properties={} if calibrating is None else pick_properties(calibrating.properties),
+        properties=watched,
+        unwatched_properties=()
+        if calibrating is None
+        else tuple(sorted(set(calibrating.properties) - set(watched))),
+        segments={}
+        if calibrating is None
+        else rank_segments(
+            calibrating,
+            {
+                StreamName.SEMANTIC: arrays["semantic"].astype(np.float64),
+                StreamName.DOMAIN: arrays["domain"].astype(np.float64),
+            },
+            manifest.seed,
+        ),
     )
 
 
@@ -111,3 +143,47 @@ def pick_properties(properties: Mapping[str, Floats]) -> dict[str, Floats]:
     known = {name: np.sort(values[np.isfinite(values)]) for name, values in properties.items()}
     enough = sorted(name for name, values in known.items() if len(values) >= FEWEST_VALUES)
     return {name: known[name] for name in enough[:MOST_PROPERTIES]}
+
+
+def segment_of(name: str, value: str) -> str:
+    """Name a segment."""
+    return f"{name}={value}"
+
+
+def rank_segments(
+    calibrating: HeldOut, scores: Mapping[StreamName, Floats], seed: int
+) -> dict[str, SegmentRows]:
+    """Find the segments with calibration rows enough, and where these rank among all.
+
+    Parameters
+    ----------
+    calibrating
+        The calibration rows as rows.
+    scores
+        Each score of all calibration rows, ascending.
+    seed
+        Breaks ties.
+    """
+    own = {StreamName.SEMANTIC: calibrating.semantic, StreamName.DOMAIN: calibrating.domain}
+    rng = np.random.default_rng([seed, 8])
+    places = {name: _places(own[name], scores[name], rng) for name in own}
+    found: dict[str, SegmentRows] = {}
+    for name, column in sorted(calibrating.segments.items()):
+        values, counts = np.unique(column[column != ""], return_counts=True)
+        for value in values[counts >= FEWEST_VALUES].tolist():
+            mine = column == value
+            above = {
+                stream: np.searchsorted(np.sort(place[mine]), np.arange(len(scores[stream]) + 1))
+                for stream, place in places.items()
+            }
+            found[segment_of(name, value)] = SegmentRows(rows=int(mine.sum()), above=above)
+    return found
+
+
+def _places(own: Floats, ascending: Floats, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Place rows among all, 0 the most unusual; tied ones at random among those they tie with."""
+    right = np.searchsorted(ascending, own, side="right")
+    ties = np.maximum(right - np.searchsorted(ascending, own, side="left"), 1)
+    # The first of many equal rows must not always be the most unusual one.
+    shift = np.floor(rng.random(len(own)) * ties).astype(np.int64)
+    return np.asarray(len(ascending) - right + shift)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.domain import Alarm, AlarmKind, Crossing, Evidence, Status, WorstInput
+from monitor.services.baseline import segment_of
 from monitor.services.episodes import finite
 from monitor.services.references import Reference
 from monitor.store.events import EventLog
@@ -21,6 +22,7 @@ _COLUMNS = (
     "unit",
     "case_id",
     "episode_id",
+    "segment",
     "bundle_sha",
     "status",
     "prediction",
@@ -73,7 +75,12 @@ def _since_onset(events: EventLog, crossing: Crossing) -> Sequence[Row]:
         if row["status"] == Status.OK
         and row["event_id"] == row["episode_id"]
         and row["bundle_sha"] == crossing.bundle_sha
+        and _is_of(crossing.segment, dict(row["segment"] or ()))
     ]
+
+
+def _is_of(wanted: str, segments: Mapping[str, str]) -> bool:
+    return not wanted or wanted in {segment_of(*each) for each in segments.items()}
 
 
 def most_telling(kind: AlarmKind, crossing: Crossing) -> Callable[[Row], float]:

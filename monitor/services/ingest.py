@@ -11,23 +11,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from monitor.domain import Alarm, AlarmState, Evidence
-from monitor.errors import Conflict, EpochConflict
+from monitor.domain import Alarm, AlarmState, Evidence, Exclusion, StreamKey
+from monitor.errors import BudgetConflict, Conflict, EpochConflict
 from monitor.policy import Action, Outcome
-from monitor.services import notices
+from monitor.services import budget, notices
 from monitor.services.assess import revise
 from monitor.services.context import Context
+from monitor.services.episodes import Episode, select_episodes
 from monitor.services.evidence import gather
-from monitor.services.intake import COLUMNS, Decided, Loaded, decide, terms
-from monitor.services.streams import open_streams
+from monitor.services.intake import COLUMNS, Decided, Loaded, chart_segments, decide, is_certified
+from monitor.services.references import Reference
+from monitor.services.streams import Stream, open_charts, open_streams
+from monitor.settings import DetectorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
+from monitor.store.budget import Entry, Holder, Ledger, same_claims
 from monitor.store.bundles import Bundles
 from monitor.store.cursors import Cursors
 from monitor.store.engine import database_now, reading
+from monitor.store.exclusions import Exclusions
 from monitor.store.intakes import Intakes
 from monitor.store.outbox import Outbox
 from monitor.store.routes import Routes
+from monitor.store.sightings import Sightings
 from monitor.store.streams import Streams
 
 MAX_ATTEMPTS = 8
@@ -55,6 +61,9 @@ def ingest(context: Context, now: datetime) -> list[Intake]:
     """
     with reading(context.engine) as conn:
         models = sorted(Routes(conn).current())
+        # A clock that is ahead would grant time that has not passed.
+        now = min(now, database_now(conn))
+    budget.settle(context, now)
     intakes: list[Intake] = []
     faults: list[Exception] = []
     for model in models:
@@ -92,6 +101,7 @@ def _pass(context: Context, model: str, now: datetime) -> tuple[int, Decided] | 
     seen: list[Mapping[str, int]] = []
     lost: Conflict | None = None
     for _ in range(MAX_ATTEMPTS):
+        budget.settle(context, now)
         loaded = _load(context, model)
         try:
             return _take(context, model, loaded, now)
@@ -113,8 +123,11 @@ def _take(context: Context, model: str, loaded: Loaded, now: datetime) -> tuple[
         return 0, Decided(outcome=Outcome(changes=(), standing=()))
     reference = context.references.open(loaded.bundle)
     options = context.settings.monitor.detectors
-    streams = open_streams(model, reference.baseline, terms(options, loaded.models), options.delta)
-    decided = decide(loaded, reference, streams, events, context.settings.monitor, now)
+    selection = select_episodes(events, reference.baseline, options.segments, now)
+    streams, beyond = _open(model, loaded, reference, selection.episodes, options)
+    decided = decide(loaded, reference, streams, selection, events, context.settings.monitor, now)
+    excluded = {**decided.excluded, Exclusion.SEGMENT_BEYOND_BOUND: beyond}
+    decided = replace(decided, excluded=excluded)
     evidence = {
         alarm.id: gather(context.events, reference, alarm)
         for alarm in _with_new_crossings(decided.outcome)
@@ -123,18 +136,57 @@ def _take(context: Context, model: str, loaded: Loaded, now: datetime) -> tuple[
     return events.num_rows, decided
 
 
+def _open(
+    model: str,
+    loaded: Loaded,
+    reference: Reference,
+    episodes: Sequence[Episode],
+    options: DetectorOptions,
+) -> tuple[dict[StreamKey, Stream], int]:
+    """Open the detectors, and count the episodes of segments for which there was no room.
+
+    Raises
+    ------
+    BudgetConflict
+        If streams have begun or ended since the budget was settled.
+    """
+    if not is_certified(loaded, reference):
+        return open_charts(model, reference.baseline, options), 0
+    if budget.demands(model, reference.baseline, options).keys() != loaded.held.keys():
+        raise BudgetConflict(model)
+    terms = budget.terms(loaded.held, options)
+    charted = chart_segments(episodes, loaded.states, terms, options.most_segments)
+    streams = open_streams(
+        model,
+        reference.baseline,
+        terms,
+        budget.delta(options, loaded.reference_number),
+        charted=charted.segments,
+        segment_streams=options.segment_streams,
+    )
+    return streams, charted.beyond
+
+
 def _load(context: Context, model: str) -> Loaded:
     with reading(context.engine) as conn:
         routes = Routes(conn).current()
         snapshot = routes[model]
+        ledger = Ledger(conn)
         return Loaded(
             snapshot=snapshot,
             bundle=Bundles(conn).trusted(snapshot.bundle_sha),
-            models=len(routes),
+            held=_held(ledger, model, snapshot.bundle_sha),
+            # Without a number it has no streams yet, and the pass begins again.
+            reference_number=ledger.references().get(snapshot.bundle_sha, 1),
             cursors=Cursors(conn).load(model),
             states=Streams(conn).load(model, snapshot.bundle_sha),
             standing=Alarms(conn).all(model=model, state=AlarmState.OPEN),
         )
+
+
+def _held(ledger: Ledger, model: str, bundle_sha: str) -> dict[Holder, Entry]:
+    running = ledger.running(model)
+    return {holder: entry for holder, entry in running.items() if holder.bundle_sha == bundle_sha}
 
 
 def _with_new_crossings(outcome: Outcome) -> list[Alarm]:
@@ -165,13 +217,19 @@ def _save(
         epoch = Routes(conn).epoch(model)
         if epoch != loaded.snapshot.epoch:
             raise EpochConflict(model, loaded.snapshot.epoch, epoch)
+        # A stream judged at a threshold that was raised in between would alarm too early.
+        held = _held(Ledger(conn), model, sha)
+        if not same_claims(list(held.values()), list(loaded.held.values())):
+            raise BudgetConflict(model)
         Intakes(conn).add(model, decided.counts)
+        Exclusions(conn).add(model, decided.excluded)
+        Sightings(conn).add(model, decided.sighted)
         revise(conn, model, decided.late, now)
-        for name, state in decided.states.items():
-            saved = loaded.states.get(name)
+        for key, state in decided.states.items():
+            saved = loaded.states.get(key)
             version = 0 if saved is None else saved.version
             document = state.to_json()
-            Streams(conn).save(model, sha, name, document, expected_version=version, now=now)
+            Streams(conn).save(model, sha, key, document, expected_version=version, now=now)
         alarms = Alarms(conn)
         for change in decided.outcome.changes:
             alarm = change.alarm

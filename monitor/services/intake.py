@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -12,15 +12,17 @@ import pyarrow as pa
 from uuid6 import uuid7
 
 from monitor import policy
-from monitor.domain import Alarm, Crossing, Status, StreamName
+from monitor.domain import Alarm, Crossing, Exclusion, Mode, Status, StreamKey, StreamName
 from monitor.policy import Outcome, Rules
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import episodes as record
 from monitor.services.assess import floor
+from monitor.services.episodes import Episode, Selection
 from monitor.services.references import Reference
 from monitor.services.stream_state import StreamState
-from monitor.services.streams import Stream, Terms
+from monitor.services.streams import Stream
 from monitor.settings import DetectorOptions, MonitorOptions
+from monitor.store.budget import Entry, Holder
 from monitor.store.bundles import RegisteredBundle
 from monitor.store.streams import StreamState as StoredState
 
@@ -33,9 +35,12 @@ class Loaded:
 
     snapshot: Snapshot
     bundle: RegisteredBundle
-    models: int
+    held: Mapping[Holder, Entry]
+    """What the streams of the routed bundle hold of the budget."""
+    reference_number: int
+    """Which reference of the installation this one is, from 1: its part of δ."""
     cursors: Mapping[str, int]
-    states: Mapping[StreamName, StoredState]
+    states: Mapping[StreamKey, StoredState]
     standing: Sequence[Alarm]
 
 
@@ -44,29 +49,63 @@ class Decided:
     """What one pass concludes; nothing of it is saved yet."""
 
     counts: Mapping[Status, int] = field(default_factory=dict)
+    excluded: Mapping[Exclusion, int] = field(default_factory=dict)
+    sighted: Mapping[str, datetime] = field(default_factory=dict)
     episodes: int = 0
     moved: Mapping[str, int] = field(default_factory=dict)
     late: Sequence[datetime] = ()
     """Times of events whose window may be done already."""
-    states: Mapping[StreamName, StreamState] = field(default_factory=dict)
+    states: Mapping[StreamKey, StreamState] = field(default_factory=dict)
     outcome: Outcome
 
 
-def terms(options: DetectorOptions, models: int) -> dict[StreamName, Terms]:
-    """Divide the false-alarm budget among the streams of one of `models` models."""
-    return {
-        name: Terms(
-            log_threshold=options.log_threshold(name, models),
-            text=f"clock={options.clock} run_length={options.run_length!r} share={share!r}",
-        )
-        for name, share in options.weights.items()
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charted:
+    """Segments that are compared with the whole reference, for charts."""
+
+    segments: tuple[str, ...]
+    beyond: int
+    """Episodes of a segment for which there was no room."""
+
+
+def chart_segments(
+    episodes: Sequence[Episode],
+    states: Collection[StreamKey],
+    held: Collection[StreamKey],
+    most: int,
+) -> Charted:
+    """Choose the segments to chart: those charted so far, then new ones while there is room.
+
+    Parameters
+    ----------
+    episodes
+        Of a batch. The values come with requests, so their number is bounded.
+    states
+        The streams that have begun.
+    held
+        The certified streams: segments with a reference of their own are watched already.
+    most
+        Most segments of a model, of both kinds together.
+    """
+    charted = {key.segment for key in states if key.segment and key.mode is Mode.CHARTED}
+    own = {key.segment for key in held if key.segment}
+    room = most - len(charted) - len(own)
+    beyond = 0
+    for episode in episodes:
+        for segment in sorted(episode.segments - charted - own):
+            if room > 0 and len(segment) <= record.LONGEST_SEGMENT:
+                charted.add(segment)
+                room -= 1
+            else:
+                beyond += 1
+    return Charted(segments=tuple(sorted(charted)), beyond=beyond)
 
 
 def decide(
     loaded: Loaded,
     reference: Reference,
-    streams: Mapping[StreamName, Stream],
+    streams: Mapping[StreamKey, Stream],
+    selection: Selection,
     events: pa.Table,
     options: MonitorOptions,
     now: datetime,
@@ -81,6 +120,8 @@ def decide(
         Of the routed bundle.
     streams
         Its detectors.
+    selection
+        What the batch holds for them.
     events
         `COLUMNS` of the batch, in the order it was read.
     options
@@ -88,25 +129,30 @@ def decide(
     now
         When the pass began; time is granted up to here.
     """
-    sha = loaded.snapshot.bundle_sha
-    episodes = record.select_episodes(events, sha)
-    states: dict[StreamName, StreamState] = {}
+    sha, episodes = loaded.snapshot.bundle_sha, selection.episodes
+    states: dict[StreamKey, StreamState] = {}
     crossings: dict[int, list[Crossing]] = {}
     rises: dict[StreamName, Set[int]] = {}
-    for name, stream in streams.items():
-        saved = loaded.states.get(name)
+    behind = False
+    for key, stream in streams.items():
+        places = [place for place, episode in enumerate(episodes) if stream.sees(episode)]
+        if not places:
+            continue
+        saved = loaded.states.get(key)
         state = stream.resume(None if saved is None else saved.state)
-        if episodes:
-            since = state.granted_until or _begun(loaded, saved)
-            grants = _grants(options.detectors, len(episodes), since, now)
-            played = stream.play(state, episodes, grants)
-            states[name] = replace(played.state, granted_until=max(since, now))
-            for position, crossing in played.crossings.items():
-                crossings.setdefault(position, []).append(crossing)
-            rises[name] = played.rises
+        since = state.granted_until or _begun(loaded, key, now)
+        behind |= now < since - record.CLOCK_TOLERANCE
+        grants = _grants(options.detectors, len(places), since, now)
+        played = stream.play(state, [episodes[place] for place in places], grants)
+        states[key] = replace(played.state, granted_until=max(since, now))
+        if key.mode is not Mode.CERTIFIED:
+            continue
+        for position, crossing in played.crossings.items():
+            crossings.setdefault(places[position], []).append(crossing)
+        rises[key.stream] = rises.get(key.stream, set()) | {places[i] for i in played.rises}
     superseded = policy.supersede(loaded.standing, sha, now)
     rules = Rules(
-        certified=reference.manifest.certified and loaded.bundle.certified,
+        certified=is_certified(loaded, reference),
         expected_flag_rate=reference.manifest.alpha,
         resolve_after=options.detectors.resolve_after,
     )
@@ -120,6 +166,8 @@ def decide(
     )
     return Decided(
         counts=_count(events),
+        excluded={**selection.excluded, Exclusion.CLOCK_BEHIND: int(behind)},
+        sighted=selection.sighted,
         episodes=len(episodes),
         moved=_moved(events),
         late=_late(events, options, now),
@@ -128,10 +176,21 @@ def decide(
     )
 
 
-def _begun(loaded: Loaded, saved: StoredState | None) -> datetime:
-    # A stream of another configuration stood here until it was last saved; a new one begins
-    # with the route.
-    return loaded.snapshot.published_at if saved is None else saved.updated_at
+def is_certified(loaded: Loaded, reference: Reference) -> bool:
+    """Tell whether alarms of the routed bundle mean something."""
+    return reference.certified and loaded.bundle.certified
+
+
+def _begun(loaded: Loaded, key: StreamKey, now: datetime) -> datetime:
+    """Tell since when a stream without a state of its claim is owed time."""
+    if key.mode is Mode.CHARTED:
+        return now if key.segment else loaded.snapshot.published_at
+    holder = Holder(
+        model=loaded.snapshot.model,
+        bundle_sha=loaded.snapshot.bundle_sha,
+        key=replace(key, mode=Mode.CERTIFIED),
+    )
+    return loaded.held[holder].begun_at
 
 
 def _grants(options: DetectorOptions, count: int, since: datetime, now: datetime) -> list[float]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from monitor.domain import StreamName
+from monitor.domain import StreamKey, StreamName
 from monitor.services.baseline import Baseline, FlaggedRows
 from monitor.services.episodes import Episode, finite
 from monitor.stats.property_bets import MISSING
@@ -31,6 +31,13 @@ def observer(name: StreamName, baseline: Baseline) -> Observer:
             return lambda episodes: flags(baseline.flagged, episodes)
         case StreamName.PROPERTIES:
             return lambda episodes: property_ranks(baseline, episodes)
+
+
+def segment_observer(key: StreamKey, baseline: Baseline) -> Observer:
+    """Give the function that ranks a segment's episodes among the segment's calibration rows."""
+    above = baseline.segments[key.segment].above[key.stream]
+    of_all = observer(key.stream, baseline)
+    return lambda episodes: above[of_all(episodes)]
 
 
 def unsure_p(baseline: Baseline, episodes: Sequence[Episode]) -> npt.NDArray[np.float64]:

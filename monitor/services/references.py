@@ -41,6 +41,11 @@ class Reference:
     windows: WindowReference | Absent
     """What windows are compared with, or why there is nothing."""
 
+    @property
+    def certified(self) -> bool:
+        """Whether it supports the detectors' guarantee; if not, its evidence is charted."""
+        return self.manifest.certified
+
     def nearest(self, embedding: bytes, count: int = NEAREST) -> tuple[int, ...]:
         """Find the reference items most like an input, by exact search.
 

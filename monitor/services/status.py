@@ -1,36 +1,37 @@
 """What an installation looks like now: for people, programs and scrapes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.domain import Alarm, AlarmState, Stage, Status, StreamName, Window
+from monitor.domain import Alarm, AlarmState, Exclusion, Stage, Status, StreamName, Window
 from monitor.errors import NotFound
 from monitor.metrics import ModelReading, Readings, StreamReading
 from monitor.rollouts.kill import KillLatch, is_killed
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import assess
+from monitor.services.affected import AffectedStream, read_affected
+from monitor.services.conclusion import Conclusion, SilentUnit, conclude, silent_units
 from monitor.services.context import Context
-from monitor.services.intake import terms
 from monitor.services.kill_switch import unserved
 from monitor.services.references import Reference
-from monitor.services.stream_state import state_from_json
-from monitor.services.streams import evidence_ratio
+from monitor.services.stream_status import StreamStatus, read_streams
+from monitor.services.streams import unwatched
 from monitor.settings import DetectorOptions
-from monitor.stats.capital import log_evidence
 from monitor.stats.share import Share, flagged_share
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.engine import database_now, reading
 from monitor.store.event import UNKNOWN_MODEL
+from monitor.store.exclusions import Exclusions
 from monitor.store.gateways import Gateways
 from monitor.store.intakes import Intakes
 from monitor.store.kill_latches import KillLatches
 from monitor.store.outbox import Backlog, Outbox
 from monitor.store.routes import Routes
-from monitor.store.streams import Streams
+from monitor.store.sightings import EVERY_UNIT, Sightings
 from monitor.store.summaries import StoredSummary, Summaries
 from monitor.store.windows import Lag, Windows
 from reference_data.errors import BundleError
@@ -42,20 +43,6 @@ RESOLVED_SPAN = timedelta(days=1)
 """How far back resolved alarms are counted."""
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
 """How far back the last window is looked for, the nearest first: usually it is minutes old."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamStatus:
-    """One stream detector."""
-
-    stream: StreamName
-    log_evidence: float | None
-    """Natural logarithm of the capital; ``None`` before anything was granted."""
-    log_threshold: float
-    evidence_ratio: float
-    """`log_evidence` over `log_threshold`, never below 0: it alarms at 1."""
-    episodes: int
-    """Since the stream last restarted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +84,17 @@ class ModelStatus:
     flag_band: tuple[float, float] | None
     """Between which rates healthy inputs are flagged, given this reference (95 %)."""
     ingested: Mapping[Status, int]
+    excluded: Mapping[Exclusion, int]
+    """Observations the detectors left out or did not trust in full, since the first event."""
+    last_event_at: datetime | None
+    silent_units: tuple[SilentUnit, ...]
+    """Units heard of before, and not lately."""
+    conclusion: Conclusion
     traffic: Traffic
     streams: tuple[StreamStatus, ...]
+    unwatched: Mapping[StreamName, str]
+    """Why streams that the settings ask for are missing."""
+    unwatched_properties: tuple[str, ...]
     alarms: tuple[Alarm, ...]
     window: WindowStatus | None
     fault: str | None
@@ -124,6 +120,8 @@ class InstallationStatus:
     models: tuple[ModelStatus, ...]
     gateways: tuple[GatewayStatus, ...]
     latches: tuple[KillLatch, ...]
+    affected: tuple[AffectedStream, ...]
+    """Streams and segments whose traffic has changed, the strongest evidence first."""
     unrouted: Traffic
     """Requests that named no model that is served."""
     resolved: int
@@ -148,7 +146,7 @@ def look(context: Context, model: str | None = None) -> InstallationStatus:
         latches = KillLatches(conn).armed()
         ingested = Intakes(conn).all()
         found = [
-            _model(context, conn, routes[name], latches, ingested.get(name, {}), len(routes), now)
+            _model(context, conn, routes[name], latches, ingested.get(name, {}), now)
             for name in sorted(routes)
             if model in (None, name)
         ]
@@ -166,6 +164,9 @@ def look(context: Context, model: str | None = None) -> InstallationStatus:
             models=tuple(found),
             gateways=gateways,
             latches=tuple(latches),
+            affected=tuple(
+                each for each in read_affected(conn, context) if model in (None, each.model)
+            ),
             unrouted=_traffic(context, UNKNOWN_MODEL, None, now),
             resolved=sum(
                 alarm.resolved_at is not None and now - alarm.resolved_at <= RESOLVED_SPAN
@@ -182,7 +183,6 @@ def _model(
     snapshot: Snapshot,
     latches: list[KillLatch],
     ingested: Mapping[Status, int],
-    models: int,
     now: datetime,
 ) -> ModelStatus:
     name = snapshot.model
@@ -190,11 +190,15 @@ def _model(
     reference, fault = _open(context, registered)
     options = context.settings.monitor.detectors
     manifest = None if reference is None else reference.manifest
+    certified = registered.certified and (reference is None or reference.certified)
+    streams = read_streams(conn, name, snapshot.bundle_sha, options)
+    alarms = tuple(Alarms(conn).all(model=name, state=AlarmState.OPEN))
+    sighted = Sightings(conn).all(name)
     return ModelStatus(
         model=name,
         version=snapshot.version,
         bundle_sha=snapshot.bundle_sha,
-        certified=registered.certified,
+        certified=certified,
         certified_reason=None if manifest is None else manifest.certified_reason,
         stage=snapshot.stage,
         epoch=snapshot.epoch,
@@ -202,9 +206,23 @@ def _model(
         expected_flag_rate=None if manifest is None else manifest.alpha,
         flag_band=None if reference is None else reference.flag_band,
         ingested=ingested,
+        excluded=Exclusions(conn).all().get(name, {}),
+        last_event_at=sighted.get(EVERY_UNIT),
+        silent_units=silent_units(sighted, options.silent_after_s, now),
+        conclusion=conclude(
+            open_alarms=len(alarms),
+            certified=certified,
+            streams=streams,
+            last_event_at=sighted.get(EVERY_UNIT),
+            silent_after_s=options.silent_after_s,
+            now=now,
+            fault=fault,
+        ),
         traffic=_traffic(context, name, snapshot.bundle_sha, now),
-        streams=_streams(conn, snapshot, options, models),
-        alarms=tuple(Alarms(conn).all(model=name, state=AlarmState.OPEN)),
+        streams=streams,
+        unwatched=_unwatched(reference, streams, options),
+        unwatched_properties=() if reference is None else reference.baseline.unwatched_properties,
+        alarms=alarms,
         window=_last_window(context, conn, name, now),
         fault=fault,
     )
@@ -236,24 +254,17 @@ def _traffic(context: Context, model: str, bundle_sha: str | None, now: datetime
     )
 
 
-def _streams(
-    conn: Connection, snapshot: Snapshot, options: DetectorOptions, models: int
-) -> tuple[StreamStatus, ...]:
-    saved = Streams(conn).load(snapshot.model, snapshot.bundle_sha)
-    found = []
-    for name, granted in terms(options, models).items():
-        state = None if name not in saved else state_from_json(saved[name].state).capital
-        evidence = float("-inf") if state is None else log_evidence(state)
-        found.append(
-            StreamStatus(
-                stream=name,
-                log_evidence=None if evidence == float("-inf") else evidence,
-                log_threshold=granted.log_threshold,
-                evidence_ratio=evidence_ratio(evidence, granted.log_threshold),
-                episodes=0 if state is None else state.episodes,
-            )
-        )
-    return tuple(found)
+def _unwatched(
+    reference: Reference | None, streams: Sequence[StreamStatus], options: DetectorOptions
+) -> dict[StreamName, str]:
+    """Say why streams that the settings ask for are missing."""
+    if reference is None:
+        return {}
+    missing = [name for name in options.weights if name not in {s.stream for s in streams}]
+    return {
+        name: unwatched(name, reference.baseline) or "it begins with the monitor's next pass"
+        for name in missing
+    }
 
 
 def _last_window(
@@ -300,11 +311,13 @@ def read_metrics(context: Context) -> Readings:
         now = database_now(conn)
         routes = Routes(conn).current()
         ingested = Intakes(conn).all()
+        excluded = Exclusions(conn).all()
         standing = Alarms(conn).all(state=AlarmState.OPEN)
         models, streams = [], []
         for name, snapshot in sorted(routes.items()):
             window = _last_window(context, conn, name, now)
             share = None if window is None else window.flagged
+            sighted = Sightings(conn).all(name)
             models.append(
                 ModelReading(
                     model=name,
@@ -314,16 +327,23 @@ def read_metrics(context: Context) -> Readings:
                     if share is None or share.estimate is None
                     else (share.low, share.estimate, share.high),
                     window_end=None if window is None else window.window.end,
+                    excluded=excluded.get(name, {}),
+                    last_event_at=sighted.get(EVERY_UNIT),
+                    silent_units=len(silent_units(sighted, options.detectors.silent_after_s, now)),
                 )
             )
+            found = read_streams(conn, name, snapshot.bundle_sha, options.detectors)
             streams += [
                 StreamReading(
                     model=name,
                     stream=each.stream,
+                    segment=each.segment.partition("=")[0],
+                    mode=each.mode,
                     evidence_ratio=each.evidence_ratio,
                     episodes=each.episodes,
+                    weight=each.weight,
                 )
-                for each in _streams(conn, snapshot, options.detectors, len(routes))
+                for each in found
             ]
         lag = Windows(conn).lag(assess.JOB)
         return Readings(

@@ -8,7 +8,7 @@ from datetime import datetime
 from monitor.errors import DocumentTooNew
 from monitor.stats.capital import CapitalState
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,11 @@ class StreamState:
     """The event of every onset in `capital`, by episode since the restart."""
     granted_until: datetime | None = None
     """Until when time has been granted to it; ``None`` before the first grant."""
+    claim: str = ""
+    """The claim on the budget its capital was earned under."""
+    crossings: int = 0
+    """How often it crossed under that claim; each time it began again."""
+    last_crossed_at: datetime | None = None
 
     def to_json(self) -> str:
         """Write the state as JSON, the same bits back by `state_from_json`."""
@@ -39,7 +44,10 @@ class StreamState:
             "configuration": self.configuration,
             "capital": self.capital.to_json(),
             "marks": marks,
-            "granted_until": None if self.granted_until is None else self.granted_until.isoformat(),
+            "granted_until": _write(self.granted_until),
+            "claim": self.claim,
+            "crossings": self.crossings,
+            "last_crossed_at": _write(self.last_crossed_at),
         }
         return json.dumps(saved, sort_keys=True)
 
@@ -55,7 +63,6 @@ def state_from_json(text: str) -> StreamState:
     saved = json.loads(text)
     if saved["format"] > STATE_FORMAT:
         raise DocumentTooNew("a detector's state", saved["format"], STATE_FORMAT)
-    granted = saved["granted_until"]
     return StreamState(
         configuration=saved["configuration"],
         capital=CapitalState.from_json(saved["capital"]),
@@ -63,5 +70,16 @@ def state_from_json(text: str) -> StreamState:
             int(i): Mark(event_id=event_id, at=datetime.fromisoformat(at))
             for i, (event_id, at) in saved["marks"].items()
         },
-        granted_until=None if granted is None else datetime.fromisoformat(granted),
+        granted_until=_read(saved["granted_until"]),
+        claim=saved.get("claim", ""),
+        crossings=saved.get("crossings", 0),
+        last_crossed_at=_read(saved.get("last_crossed_at")),
     )
+
+
+def _write(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _read(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

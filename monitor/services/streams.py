@@ -8,21 +8,22 @@ A stream's state belongs to a bundle *and* a detector configuration. When either
 promise it accumulated evidence under no longer holds, and it starts afresh.
 """
 
+import functools
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monitor.domain import Crossing, StreamName
+from monitor.domain import Crossing, Mode, StreamKey, StreamName
 from monitor.services.baseline import IMPORT_AGAIN, Baseline
 from monitor.services.episodes import Episode
-from monitor.services.observations import Observer, observer
+from monitor.services.observations import Observer, observer, segment_observer
 from monitor.services.stream_state import Mark, StreamState, state_from_json
 from monitor.settings import DetectorOptions
 from monitor.stats import capital
-from monitor.stats.bets import Betting, TooFewRows
+from monitor.stats.bets import Bets, Betting, TooFewRows
 from monitor.stats.capital import CapitalState
 from monitor.stats.flag_bets import flag_bets
 from monitor.stats.property_bets import property_bets
@@ -31,6 +32,10 @@ from monitor.stats.rate_bets import class_rate_bets
 
 CERTIFIED = 1.0
 """Share of the slack that is kept, κ: all of it, for nothing less is certified and may alarm."""
+BALANCED = 0.75
+"""κ of the charts beside the certified streams: sooner, and no promise."""
+SMALLEST_DELTA = 1e-9
+"""Part of δ with which a stream must still have bets: what it gets falls as references come."""
 EPISODE_GAP_S = 60.0
 """The usual gap between episodes, as a route says it."""
 
@@ -45,7 +50,9 @@ class Terms:
     log_threshold: float
     """Log evidence at which it alarms."""
     text: str
-    """Names the clock, the budget and the share; a stream restarts when it changes."""
+    """Names the clock and the budget; a stream restarts when it changes."""
+    claim: str = ""
+    """The claim on the budget it holds; with another one it restarts as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,26 +73,42 @@ class Stream:
 
     model: str
     bundle_sha: str
-    name: StreamName
+    key: StreamKey
     bets: Betting
-    log_threshold: float
-    terms: str
-    """How the false-alarm budget is counted and what share of it this stream has."""
+    terms: Terms
     observe: Observer
+
+    def sees(self, episode: Episode) -> bool:
+        """Tell whether an episode is of the traffic this stream watches."""
+        return not self.key.segment or self.key.segment in episode.segments
+
+    @property
+    def log_threshold(self) -> float:
+        """Log evidence at which it crosses."""
+        return self.terms.log_threshold
 
     @property
     def configuration(self) -> str:
         """Digest of what the promise rests on; another digest is another detector.
 
-        The threshold itself is not part of it: it rises when models are added, and a stream may
-        be judged more strictly while it runs, only never more leniently.
+        The threshold itself is not part of it: it rises when others join the budget, and a stream
+        may be judged more strictly while it runs, only never more leniently.
         """
-        text = f"{self.bundle_sha} {self.bets.configuration} {self.terms}"
+        text = " ".join(
+            [
+                *(self.bundle_sha, self.key.stream, self.key.segment, self.key.mode),
+                *(self.bets.configuration, self.terms.text, self.terms.claim),
+            ]
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def fresh(self) -> StreamState:
         """Begin, or begin again after a crossing."""
-        return StreamState(configuration=self.configuration, capital=capital.fresh(self.bets))
+        return StreamState(
+            configuration=self.configuration,
+            capital=capital.fresh(self.bets),
+            claim=self.terms.claim,
+        )
 
     def resume(self, saved: str | None) -> StreamState:
         """Continue a saved state, or begin when there is none of this configuration.
@@ -130,7 +153,13 @@ class Stream:
                 continue
             position = start + advance.crossed_at
             crossings[position] = self._crossing(state, advance.log_evidence, episodes[position])
-            state = replace(self.fresh(), granted_until=state.granted_until)
+            state = replace(
+                state,
+                capital=capital.fresh(self.bets),
+                marks={},
+                crossings=state.crossings + 1,
+                last_crossed_at=episodes[position].at,
+            )
             start = position + 1
         return Played(state=state, crossings=crossings, rises=frozenset(rises))
 
@@ -140,7 +169,8 @@ class Stream:
         return Crossing(
             model=self.model,
             bundle_sha=self.bundle_sha,
-            stream=self.name,
+            stream=self.key.stream,
+            segment=self.key.segment,
             event_id=episode.event_id,
             at=episode.at,
             log_evidence=log_evidence,
@@ -173,13 +203,38 @@ def _marks(before: StreamState, after: CapitalState, played: Sequence[Episode]) 
     return marks
 
 
+def watchlist(baseline: Baseline, options: DetectorOptions) -> tuple[StreamKey, ...]:
+    """List the certified streams a bundle has: of all its traffic, then of its segments.
+
+    A segment has streams of its own when the bundle has calibration rows enough of it; without
+    them a lasting difference from the others would look like drift (`Mode.CHARTED`).
+    """
+    names = [name for name in options.weights if unwatched(name, baseline) is None]
+    wanted = [name for name in options.segment_streams if name in names]
+    known = sorted(
+        (segment for segment in baseline.segments if segment.partition("=")[0] in options.segments),
+        key=lambda segment: (-baseline.segments[segment].rows, segment),
+    )
+    return (
+        *(StreamKey(stream=name) for name in names),
+        *(
+            StreamKey(stream=name, segment=segment)
+            for segment in known[: options.most_segments]
+            for name in wanted
+        ),
+    )
+
+
 def open_streams(
     model: str,
     baseline: Baseline,
-    terms: Mapping[StreamName, Terms],
+    terms: Mapping[StreamKey, Terms],
     delta: float,
-) -> dict[StreamName, Stream]:
-    """Open every stream the reference can support; `unwatched` says why one is missing.
+    *,
+    charted: Collection[str] = (),
+    segment_streams: Collection[StreamName] = (),
+) -> dict[StreamKey, Stream]:
+    """Open certified streams, and beside each of the whole traffic a balanced one for the charts.
 
     Parameters
     ----------
@@ -188,27 +243,84 @@ def open_streams(
     baseline
         The bundle's calibration rows.
     terms
-        Each stream's share of the budget; a stream without one is not opened.
+        What each certified stream holds of the budget; those of `watchlist` or some of them.
     delta
-        Chance that this reference breaks the promise; each stream gets an equal part of it, for
-        its healthy scores have a distribution of their own.
+        Chance that this reference breaks the promise, divided by `delta_of`.
+    charted
+        Segments without a reference of their own, compared with the whole one.
+    segment_streams
+        Which streams of `charted` to open.
     """
-    part = delta / len(terms)
-    streams = {}
-    for name, granted in terms.items():
-        if unwatched(name, baseline) is not None:
+    streams: dict[StreamKey, Stream] = {}
+    for key, granted in terms.items():
+        part = delta_of(key, terms, delta)
+        opening = _Opening(model=model, baseline=baseline, terms=granted, delta=part)
+        streams[key] = opening.open(key, CERTIFIED)
+        if key.segment:
             continue
-        bets = _bets(name, baseline, part)
-        streams[name] = Stream(
-            model=model,
-            bundle_sha=baseline.bundle_sha,
-            name=name,
-            bets=bets,
-            log_threshold=granted.log_threshold,
-            terms=granted.text,
-            observe=observer(name, baseline),
-        )
+        balanced = replace(key, mode=Mode.BALANCED)
+        streams[balanced] = opening.open(balanced, BALANCED)
+        for segment in charted if key.stream in segment_streams else ():
+            chart = replace(key, segment=segment, mode=Mode.CHARTED)
+            streams[chart] = opening.open(chart, CERTIFIED)
     return streams
+
+
+def open_charts(
+    model: str, baseline: Baseline, options: DetectorOptions
+) -> dict[StreamKey, Stream]:
+    """Open the streams of a reference that supports no promise.
+
+    They hold nothing of the budget, are judged as if they were alone in the installation, and
+    open no alarm.
+    """
+    return {
+        replace(key, mode=Mode.CHARTED): _Opening(
+            model=model,
+            baseline=baseline,
+            terms=Terms(
+                log_threshold=options.log_threshold(options.weights[key.stream]),
+                text=f"clock={options.clock} run_length={options.run_length!r}",
+            ),
+            delta=options.delta / len(options.weights),
+        ).open(replace(key, mode=Mode.CHARTED), CERTIFIED)
+        for key in watchlist(baseline, options)
+        if not key.segment
+    }
+
+
+def delta_of(key: StreamKey, keys: Collection[StreamKey], delta: float) -> float:
+    """Give a stream its part of δ: healthy scores of each have a distribution of their own.
+
+    Streams of the whole traffic share δ equally; when there are segments, these get half of it.
+    """
+    segments = sum(bool(each.segment) for each in keys)
+    if not segments:
+        return delta / len(keys)
+    return delta / 2 / (segments if key.segment else len(keys) - segments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opening:
+    model: str
+    baseline: Baseline
+    terms: Terms
+    delta: float
+
+    def open(self, key: StreamKey, kappa: float) -> Stream:
+        own = bool(key.segment) and key.mode is Mode.CERTIFIED
+        return Stream(
+            model=self.model,
+            bundle_sha=self.baseline.bundle_sha,
+            key=key,
+            bets=_ranks(self.baseline.segments[key.segment].rows, self.delta, kappa)
+            if own
+            else _bets(key.stream, self.baseline, self.delta, kappa),
+            terms=self.terms,
+            observe=segment_observer(key, self.baseline)
+            if own
+            else observer(key.stream, self.baseline),
+        )
 
 
 def unwatched(name: StreamName, baseline: Baseline) -> str | None:
@@ -218,7 +330,7 @@ def unwatched(name: StreamName, baseline: Baseline) -> str | None:
     if name is StreamName.PROPERTIES and not baseline.properties:
         return f"no property has enough calibration values; or {IMPORT_AGAIN}"
     try:
-        _bets(name, baseline, 0.5)
+        _bets(name, baseline, SMALLEST_DELTA, CERTIFIED)
     except TooFewRows as reason:
         return str(reason)
     return None
@@ -242,30 +354,40 @@ def detector_configuration(
     episode_gap_s
         Gap between episodes of the traffic, in seconds.
     """
-    part = options.delta / len(options.weights)
+    keys = watchlist(baseline, options)
     lines = [
         f"clock={options.clock} run_length={options.run_length!r} kappa={CERTIFIED!r} "
         f"delta={options.delta!r} episode_gap_s={episode_gap_s!r}"
     ]
-    for name, weight in sorted(options.weights.items()):
-        if unwatched(name, baseline) is None:
-            lines.append(f"{name} weight={weight!r} {_bets(name, baseline, part).configuration}")
+    for key in keys:
+        part = delta_of(key, keys, options.delta)
+        opened = _Opening(
+            model="", baseline=baseline, terms=Terms(log_threshold=0.0, text=""), delta=part
+        ).open(key, CERTIFIED)
+        weight = options.reserve if key.segment else options.weights[key.stream]
+        lines.append(f"{key.title} weight={weight!r} {opened.bets.configuration}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _bets(name: StreamName, baseline: Baseline, delta: float) -> Betting:
+def _bets(name: StreamName, baseline: Baseline, delta: float, kappa: float) -> Betting:
     match name:
         case StreamName.SEMANTIC | StreamName.DOMAIN | StreamName.CONFIDENCE:
-            return rank_bets(baseline.rows, delta=delta, kappa=CERTIFIED)
+            return _ranks(baseline.rows, delta, kappa)
         case StreamName.CLASS_RATES:
             return class_rate_bets(
-                baseline.class_counts, baseline.rows, baseline.vocab, delta=delta, kappa=CERTIFIED
+                baseline.class_counts, baseline.rows, baseline.vocab, delta=delta, kappa=kappa
             )
         case StreamName.FLAG_RATE:
             rows = baseline.flagged
             if rows is None:
                 raise TooFewRows("watching the flag rate", 0, 1)
-            return flag_bets(rows.flagged, rows.beyond, baseline.rows, delta=delta, kappa=CERTIFIED)
+            return flag_bets(rows.flagged, rows.beyond, baseline.rows, delta=delta, kappa=kappa)
         case StreamName.PROPERTIES:
             counts = {name: len(values) for name, values in baseline.properties.items()}
-            return property_bets(counts, delta=delta, kappa=CERTIFIED)
+            return property_bets(counts, delta=delta, kappa=kappa)
+
+
+@functools.lru_cache(maxsize=1_024)
+def _ranks(rows: int, delta: float, kappa: float) -> Bets:
+    # Tables never change, and a model with many segments needs many of them in every pass.
+    return rank_bets(rows, delta=delta, kappa=kappa)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from scipy.special import betaincinv, ndtri
 
 from monitor.stats.bets import Bets, TooFewRows, UnknownObservation, freeze
-from monitor.stats.rank_bets import bin_edges, tail_rank
+from monitor.stats.rank_bets import WORST_LOSS, bin_edges, tail_rank
 
 RECIPE = 1
 """Raised whenever the table changes for equal arguments."""
@@ -135,7 +135,8 @@ def _table(n: int, d: float, kappa: float) -> Bets:
     for direction, sign in (("up", 1.0), ("down", -1.0)):
         for stake in MEAN_STAKES:
             labels.append(f"{direction} λ={stake:g}")
-            columns.append(np.log(1 + stake * (sign * (middles - 0.5) - slack)))
+            staked = min(stake, WORST_LOSS / (0.5 + slack))
+            columns.append(np.log(1 + staked * (sign * (middles - 0.5) - slack)))
     for q in TAILS:
         k = tail_rank(q, n)
         if k == 0:

@@ -36,6 +36,8 @@ TAIL_RATIOS = (1.3, 2.0, 4.0, 10.0, 30.0)
 BOUNDED = 2 + len(TAILS)
 """Quantities of the reference that δ is shared among."""
 LARGEST_RATE = 0.9
+WORST_LOSS = 0.999
+"""Most that one observation may cost a mean bet."""
 _GRID = 31
 
 
@@ -123,10 +125,12 @@ def _mean_bets(
     middles: npt.NDArray[np.float64], size: float, d: float, kappa: float
 ) -> list[tuple[str, npt.NDArray[np.float64]]]:
     slack = kappa * ndtri(1 - d) / np.sqrt(12 * size)
+    # With a small part of δ and few rows the boldest bet would pay a negative amount.
+    boldest = WORST_LOSS / (0.5 + slack)
     bets = []
     for direction, sign in (("up", 1.0), ("down", -1.0)):
         for stake in MEAN_STAKES:
-            paid = 1 + stake * (sign * (middles - 0.5) - slack)
+            paid = 1 + min(stake, boldest) * (sign * (middles - 0.5) - slack)
             bets.append((f"mean {direction} λ={stake:g}", np.log(paid)))
     return bets
 

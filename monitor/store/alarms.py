@@ -16,6 +16,21 @@ FORMAT = 1
 """Format of the stored evidence."""
 
 
+_FIXED = (
+    "id",
+    "state",
+    "resolved_at",
+    "opened_at",
+    "model",
+    "kind",
+    "incident_id",
+    "acknowledged_by",
+    "acknowledged_at",
+    "acknowledged_reason",
+)
+"""What a refresh leaves as it is."""
+
+
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     evidence: Evidence
@@ -73,7 +88,7 @@ class Alarms:
             It is not open.
         """
         values = _row(alarm)
-        for fixed in ("id", "state", "resolved_at", "opened_at", "model", "kind", "incident_id"):
+        for fixed in _FIXED:
             del values[fixed]
         self._change(alarm, values)
 
@@ -99,6 +114,28 @@ class Alarms:
             },
         )
         return resolved
+
+    def acknowledge(self, alarm: Alarm, person: str, reason: str, now: datetime) -> Alarm:
+        """Note who has seen an open alarm, and why its streams may begin again.
+
+        Returns
+        -------
+            The alarm as it now is.
+
+        Raises
+        ------
+        AlarmConflict
+            It is not open.
+        """
+        values = {
+            "acknowledged_by": person,
+            "acknowledged_at": now,
+            "acknowledged_reason": reason,
+        }
+        self._change(alarm, dict(values))
+        return replace(
+            alarm, acknowledged_by=person, acknowledged_at=now, acknowledged_reason=reason
+        )
 
     def get(self, alarm_id: str) -> Alarm | None:
         """Read one alarm."""
@@ -147,6 +184,9 @@ def _row(alarm: Alarm) -> dict[str, object]:
         "resolve_after": alarm.resolve_after,
         "resolved_at": alarm.resolved_at,
         "evidence": encode_evidence(alarm.evidence),
+        "acknowledged_by": alarm.acknowledged_by,
+        "acknowledged_at": alarm.acknowledged_at,
+        "acknowledged_reason": alarm.acknowledged_reason,
     }
 
 
@@ -167,4 +207,7 @@ def _alarm(row: "Row[tuple[object, ...]]") -> Alarm:
         resolve_after=row.resolve_after,
         resolved_at=row.resolved_at,
         evidence=decode_evidence(row.evidence, row.id),
+        acknowledged_by=row.acknowledged_by,
+        acknowledged_at=row.acknowledged_at,
+        acknowledged_reason=row.acknowledged_reason,
     )

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from monitor.store.columns import UTCDateTime
 
-HEAD = "0002"
+HEAD = "0003"
 """The migration this program was written for."""
 
 metadata = MetaData(
@@ -129,11 +129,75 @@ streams = Table(
     Column("model", String(200), primary_key=True),
     Column("bundle_sha", String(64), primary_key=True),
     Column("stream", String(32), primary_key=True),
+    Column("segment", String(400), primary_key=True),
+    Column("mode", String(16), primary_key=True),
     Column("state", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("updated_at", UTCDateTime, nullable=False),
 )
 """Detector states; `version` is compared and set."""
+
+budget = Table(
+    "budget",
+    metadata,
+    Column(
+        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
+    Column("claim", String(36), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("bundle_sha", String(64), nullable=False),
+    Column("stream", String(32), nullable=False),
+    Column("segment", String(400), nullable=False),
+    Column("pool", String(16), nullable=False),
+    Column("demand", Float, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("granted_at", UTCDateTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("begun_at", UTCDateTime, nullable=False),
+    Column("ended_at", UTCDateTime),
+    Column("ended_reason", Text),
+    CheckConstraint("weight > 0 AND weight <= 1", name="weight"),
+    CheckConstraint("(ended_at IS NULL) = (ended_reason IS NULL)", name="ended"),
+    Index(
+        "uq_budget_one_running",
+        "model",
+        "bundle_sha",
+        "stream",
+        "segment",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+"""Who holds which part of the false-alarm budget, and held it; rows are ended, never deleted."""
+
+registered_references = Table(
+    "registered_references",
+    metadata,
+    Column("bundle_sha", String(64), primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("model", String(200), nullable=False),
+    Column("registered_at", UTCDateTime, nullable=False),
+)
+"""Every reference ever watched, numbered: the number decides its part of δ for good."""
+
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("cause", String(32), primary_key=True),
+    Column("observations", BigInteger, nullable=False),
+)
+"""How many observations the detectors left out or did not trust in full, and why."""
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("unit", String(200), primary_key=True),
+    Column("last_at", UTCDateTime, nullable=False),
+)
+"""When each unit was last heard of; a bounded number of them."""
 
 alarms = Table(
     "alarms",
@@ -154,6 +218,9 @@ alarms = Table(
     Column("resolved_at", UTCDateTime),
     Column("evidence", Text, nullable=False),
     CheckConstraint("state IN ('open', 'resolved')", name="state"),
+    Column("acknowledged_by", String(200)),
+    Column("acknowledged_at", UTCDateTime),
+    Column("acknowledged_reason", Text),
     CheckConstraint("(state = 'resolved') = (resolved_at IS NOT NULL)", name="resolved"),
     Index("ix_alarms_newest", "opened_at"),
     Index("ix_alarms_of_incident", "incident_id"),

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from monitor.domain import StreamName
+from monitor.domain import Mode, StreamKey, StreamName
 from monitor.errors import StreamConflict
 from monitor.store.columns import insert
 from monitor.store.schema import streams
@@ -28,15 +28,15 @@ class Streams:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
-    def load(self, model: str, bundle_sha: str) -> dict[StreamName, StreamState]:
+    def load(self, model: str, bundle_sha: str) -> dict[StreamKey, StreamState]:
         """Read the states of a bundle's streams; a stream that has not begun is left out."""
         rows = self._conn.execute(
             select(streams).where(streams.c.model == model, streams.c.bundle_sha == bundle_sha)
         )
         return {
-            StreamName(row.stream): StreamState(
-                state=row.state, version=row.version, updated_at=row.updated_at
-            )
+            StreamKey(
+                stream=StreamName(row.stream), segment=row.segment, mode=Mode(row.mode)
+            ): StreamState(state=row.state, version=row.version, updated_at=row.updated_at)
             for row in rows
         }
 
@@ -44,7 +44,7 @@ class Streams:
         self,
         model: str,
         bundle_sha: str,
-        stream: StreamName,
+        key: StreamKey,
         state: str,
         *,
         expected_version: int,
@@ -54,7 +54,7 @@ class Streams:
 
         Parameters
         ----------
-        model, bundle_sha, stream
+        model, bundle_sha, key
             Which detector.
         state
             JSON.
@@ -79,12 +79,14 @@ class Streams:
                 .values(
                     model=model,
                     bundle_sha=bundle_sha,
-                    stream=stream.value,
+                    stream=key.stream.value,
+                    segment=key.segment,
+                    mode=key.mode.value,
                     state=state,
                     version=version,
                     updated_at=now,
                 )
-                .on_conflict_do_nothing(index_elements=["model", "bundle_sha", "stream"])
+                .on_conflict_do_nothing(index_elements=list(streams.primary_key))
             )
         else:
             done = self._conn.execute(
@@ -92,11 +94,13 @@ class Streams:
                 .where(
                     streams.c.model == model,
                     streams.c.bundle_sha == bundle_sha,
-                    streams.c.stream == stream.value,
+                    streams.c.stream == key.stream.value,
+                    streams.c.segment == key.segment,
+                    streams.c.mode == key.mode.value,
                     streams.c.version == expected_version,
                 )
                 .values(state=state, version=version, updated_at=now)
             )
         if done.rowcount != 1:
-            raise StreamConflict(model, stream.value, expected_version)
+            raise StreamConflict(model, key.title, expected_version)
         return version

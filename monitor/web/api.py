@@ -9,10 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.domain import Alarm, Person, Role
 from monitor.rollouts.kill import KillLatch
-from monitor.services import browse, decide, explain, key_desk, kill_switch, status
+from monitor.services import browse, budget, decide, explain, key_desk, kill_switch, status
+from monitor.services.acknowledge import acknowledge
+from monitor.services.affected import AffectedStream, list_affected
 from monitor.services.context import Context
 from monitor.services.decision_rows import LONGEST, Delivery
 from monitor.services.explanation import EventExplanation, Explanation
+from monitor.services.stream_status import StreamStatus
 
 router = APIRouter(prefix="/v1")
 
@@ -49,6 +52,14 @@ class MadeKey(BaseModel):
     person: str
     role: Role
     key: str
+
+
+class Acknowledgement(BaseModel):
+    """Why an alarm's streams may begin again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=2_000)
 
 
 class KillChange(BaseModel):
@@ -111,9 +122,7 @@ def get_models(context: InContext) -> list[status.ModelStatus]:
 
 
 @router.get("/streams", tags=["state"])
-def get_streams(
-    context: InContext, model: str | None = None
-) -> dict[str, list[status.StreamStatus]]:
+def get_streams(context: InContext, model: str | None = None) -> dict[str, list[StreamStatus]]:
     """The stream detectors of each model."""
     return {each.model: list(each.streams) for each in status.look(context, model).models}
 
@@ -150,6 +159,32 @@ def get_model_explanation(
 ) -> Explanation:
     """How a model's inputs of a stretch of time differ; `/models/{m}/explanation` draws it."""
     return explain.explain_range(context, model, since, until)
+
+
+@router.post("/alarms/{alarm_id}/acknowledge", tags=["alarms"])
+def post_acknowledgement(
+    context: InContext, by: By, alarm_id: str, given: Acknowledgement
+) -> Alarm:
+    """Say that an open alarm was seen: its streams begin again from nothing.
+
+    The alarm stays open and resolves as before. Once more is no change; a resolved one is refused.
+    """
+    return acknowledge(context, alarm_id, by.name, given.reason, context.clock())
+
+
+@router.get("/affected", tags=["alarms"])
+def get_affected(context: InContext) -> list[AffectedStream]:
+    """Streams and segments whose traffic has changed; a list, which opens no alarm."""
+    return list_affected(context)
+
+
+@router.get("/budget", tags=["state"])
+def get_budget(
+    context: InContext,
+    history: Annotated[int, Query(ge=0, le=10_000, description="Lines of the ledger.")] = 50,
+) -> budget.BudgetStatus:
+    """How the one false-alarm budget of the installation is divided among streams, and spent."""
+    return budget.look(context, history=history)
 
 
 @router.get("/events", tags=["events"])

@@ -169,7 +169,9 @@ def test_status_shows_models_evidence_and_alarms(with_alarm: Installation, run: 
     found = parsed(run, "status")
     [model] = found["models"]
     assert model["traffic"]["ok"] + model["ingested"]["ok"] >= 70
-    assert len(model["streams"]) == 4
+    assert len([s for s in model["streams"] if s["mode"] == "certified"]) == 4
+    assert len([s for s in model["streams"] if s["mode"] == "balanced"]) == 4
+    assert "balanced, not certified" in out
     assert "alarm open" in out
     code, _, err = run("status", "--model", "wolves")
     assert code == 1

@@ -315,6 +315,8 @@ def test_time_is_granted_once_and_a_burst_of_events_earns_none(tmp_path: Path) -
     detectors = DetectorOptions(clock="seconds", false_alarm_days=1)
     installation = Installation(tmp_path, MonitorOptions(detectors=detectors, ingest_batch=10))
     bundle = installation.serve()
+    # The monitor's first pass begins the streams: from then on they are granted time.
+    ingest(installation.monitor(), START)
     installation.novel(bundle, 60)
 
     [intake] = ingest(installation.monitor(), START + timedelta(seconds=60))
@@ -330,6 +332,7 @@ def test_an_alarm_stands_through_a_burst_in_which_its_stream_cannot_cross_again(
     detectors = DetectorOptions(clock="seconds", false_alarm_days=1)
     installation = Installation(tmp_path, MonitorOptions(detectors=detectors))
     bundle = installation.serve()
+    ingest(installation.monitor(), START)
     installation.novel(bundle, 400)
 
     [intake] = ingest(installation.monitor(), START + timedelta(seconds=60))

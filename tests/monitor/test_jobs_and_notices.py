@@ -190,5 +190,5 @@ def test_shares_that_overspend_the_budget_are_refused() -> None:
 
 def test_one_budget_of_time_is_shared_by_all_models() -> None:
     options = DetectorOptions()
-    alone = options.log_threshold(StreamName.SEMANTIC, 1)
-    assert options.log_threshold(StreamName.SEMANTIC, 4) == pytest.approx(alone + 1.3863, abs=1e-4)
+    alone = options.log_threshold(0.4)
+    assert options.log_threshold(0.1) == pytest.approx(alone + 1.3863, abs=1e-4)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from monitor.domain import StreamName
+from monitor.domain import StreamKey, StreamName
 from monitor.services.episodes import Episode
 from monitor.services.references import References, read_reference
-from monitor.services.streams import Terms, open_streams
+from monitor.services.streams import Terms, open_streams, watchlist
+from monitor.settings import DetectorOptions
 from monitor.store.bundles import BundleState, RegisteredBundle
 from reference_data.build import build_reference
 from reference_data.bundle import Bundle, Manifest, Parity, write
@@ -101,9 +102,10 @@ def test_the_calibration_opens_every_stream_and_healthy_confidences_are_uniform(
     baseline = read_reference(bundle).baseline
     assert baseline.rows == bundle.manifest.counts.calibrate
     assert int(baseline.class_counts.sum()) == baseline.rows
-    granted = dict.fromkeys(StreamName, Terms(log_threshold=12.0, text="t"))
+    keys = watchlist(baseline, DetectorOptions())
+    assert {key.stream for key in keys} == set(StreamName)
+    granted = dict.fromkeys(keys, Terms(log_threshold=12.0, text="t"))
     streams = open_streams("bears", baseline, granted, 0.05)
-    assert set(streams) == set(StreamName)
 
     healthy = [
         Episode(
@@ -116,7 +118,7 @@ def test_the_calibration_opens_every_stream_and_healthy_confidences_are_uniform(
         )
         for i, unsure in enumerate(baseline.unsureness)
     ]
-    ranks = streams[StreamName.CONFIDENCE].observe(healthy)
+    ranks = streams[StreamKey(stream=StreamName.CONFIDENCE)].observe(healthy)
     assert abs(ranks.mean() / baseline.rows - 0.5) < 0.05
     assert ranks.min() <= 2
     assert ranks.max() >= baseline.rows - 2

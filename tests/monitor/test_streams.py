@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.domain import Crossing, StreamName
+from monitor.domain import Crossing, Mode, StreamKey, StreamName
 from monitor.errors import DocumentTooNew
 from monitor.services.baseline import Baseline, FlaggedRows
 from monitor.services.episodes import Episode
@@ -23,6 +23,7 @@ from monitor.services.streams import (
     evidence_ratio,
     open_streams,
     unwatched,
+    watchlist,
 )
 from monitor.settings import DetectorOptions
 
@@ -48,9 +49,14 @@ def baseline(rows: int = ROWS) -> Baseline:
     )
 
 
+def granted(log_threshold: float = 8.0, terms: str = "t") -> dict[StreamKey, Terms]:
+    each = Terms(log_threshold=log_threshold, text=terms, claim="c")
+    return {StreamKey(stream=name): each for name in StreamName}
+
+
 def streams(log_threshold: float = 8.0, terms: str = "t") -> dict[StreamName, Stream]:
-    granted = Terms(log_threshold=log_threshold, text=terms)
-    return open_streams("bears", baseline(), dict.fromkeys(StreamName, granted), delta=0.05)
+    opened = open_streams("bears", baseline(), granted(log_threshold, terms), delta=0.05)
+    return {key.stream: each for key, each in opened.items() if key.mode is Mode.CERTIFIED}
 
 
 def episodes(
@@ -114,9 +120,8 @@ def test_a_property_an_input_lacks_is_not_observed() -> None:
 
 def test_a_bundle_without_held_out_rows_has_neither_flag_rate_nor_properties() -> None:
     older = replace(baseline(), flagged=None, properties={})
-    granted = Terms(log_threshold=8.0, text="t")
-    opened = open_streams("bears", older, dict.fromkeys(StreamName, granted), delta=0.05)
-    assert set(StreamName) - set(opened) == {StreamName.FLAG_RATE, StreamName.PROPERTIES}
+    watched = {key.stream for key in watchlist(older, DetectorOptions())}
+    assert set(StreamName) - watched == {StreamName.FLAG_RATE, StreamName.PROPERTIES}
     assert "import again" in str(unwatched(StreamName.FLAG_RATE, older))
     assert "import again" in str(unwatched(StreamName.PROPERTIES, older))
 
@@ -224,14 +229,14 @@ def test_a_state_of_another_configuration_is_not_continued() -> None:
 
 
 def test_a_state_from_a_newer_fieldwatch_is_refused() -> None:
-    text = streams()[StreamName.DOMAIN].fresh().to_json().replace('"format": 1', '"format": 2')
+    text = streams()[StreamName.DOMAIN].fresh().to_json().replace('"format": 2', '"format": 3')
     with pytest.raises(DocumentTooNew, match="Upgrade"):
         state_from_json(text)
 
 
 def test_a_reference_too_small_opens_no_stream() -> None:
-    granted = Terms(log_threshold=8.0, text="t")
-    assert open_streams("bears", baseline(29), {StreamName.DOMAIN: granted}, 0.05) == {}
+    assert watchlist(baseline(29), DetectorOptions()) == ()
+    assert "needs at least 30" in str(unwatched(StreamName.DOMAIN, baseline(29)))
 
 
 def test_the_evidence_ratio_is_one_at_the_threshold_and_zero_before_the_first_episode() -> None:

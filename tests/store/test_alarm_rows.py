@@ -143,7 +143,7 @@ def test_the_database_itself_allows_one_open_alarm(engine: Engine, alarm: Alarm)
             text(
                 "INSERT INTO alarms SELECT 'x', incident_id, model, bundle_sha, kind, severity,"
                 " severity_reason, state, opened_at, last_crossing_at, crossings, quiet_episodes,"
-                " resolve_after, resolved_at, evidence FROM alarms"
+                " resolve_after, resolved_at, evidence, NULL, NULL, NULL FROM alarms"
             )
         )
 

@@ -1,24 +1,26 @@
 """Detector states and cursors move together, and only from where they were loaded."""
 
 import threading
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 from sqlalchemy import Engine
 
-from monitor.domain import StreamName
+from monitor.domain import Mode, StreamKey, StreamName
 from monitor.errors import CursorConflict, StreamConflict
 from monitor.store.cursors import Cursors
 from monitor.store.engine import reading
 from monitor.store.streams import Streams
 
 SHA = "a" * 64
+DOMAIN = StreamKey(stream=StreamName.DOMAIN)
 
 
 def _save(engine: Engine, now: datetime, state: str, version: int) -> int:
     with engine.begin() as connection:
         return Streams(connection).save(
-            "bears", SHA, StreamName.DOMAIN, state, expected_version=version, now=now
+            "bears", SHA, DOMAIN, state, expected_version=version, now=now
         )
 
 
@@ -39,9 +41,24 @@ def test_a_state_comes_back_with_the_version_to_save_it_under(
     assert _save(engine, now, "one", 0) == 1
     assert _save(engine, now, "two", 1) == 2
     with reading(engine) as connection:
-        state = Streams(connection).load("bears", SHA)[StreamName.DOMAIN]
+        state = Streams(connection).load("bears", SHA)[DOMAIN]
         assert Streams(connection).load("bears", "b" * 64) == {}
     assert (state.state, state.version, state.updated_at) == ("two", 2, now)
+
+
+def test_streams_of_segments_and_modes_are_kept_apart(engine: Engine, now: datetime) -> None:
+    keys = [
+        DOMAIN,
+        replace(DOMAIN, segment="site=north"),
+        replace(DOMAIN, segment="site=north", mode=Mode.CHARTED),
+        replace(DOMAIN, mode=Mode.BALANCED),
+    ]
+    with engine.begin() as connection:
+        for key in keys:
+            Streams(connection).save("bears", SHA, key, str(key), expected_version=0, now=now)
+    with reading(engine) as connection:
+        found = Streams(connection).load("bears", SHA)
+    assert {key: each.state for key, each in found.items()} == {key: str(key) for key in keys}
 
 
 @pytest.mark.parametrize("version", [0, 1, 3])
@@ -68,9 +85,7 @@ def test_a_lost_cursor_takes_the_state_back_with_it(engine: Engine, now: datetim
 
     def ingest() -> None:
         with engine.begin() as connection:
-            Streams(connection).save(
-                "bears", SHA, StreamName.DOMAIN, "one", expected_version=0, now=now
-            )
+            Streams(connection).save("bears", SHA, DOMAIN, "one", expected_version=0, now=now)
             Cursors(connection).save("bears", {"w1": 20, "w2": 1}, loaded={"w1": 9}, now=now)
 
     with pytest.raises(CursorConflict):
@@ -87,7 +102,7 @@ def test_events_count_once_however_many_monitors_ingest(engine: Engine, now: dat
     def ingest() -> bool:
         with reading(engine) as connection:
             loaded = Cursors(connection).load("bears")
-            state = Streams(connection).load("bears", SHA).get(StreamName.DOMAIN)
+            state = Streams(connection).load("bears", SHA).get(DOMAIN)
         start = loaded.get("w1", 0)
         if start == last:
             return False
@@ -98,7 +113,7 @@ def test_events_count_once_however_many_monitors_ingest(engine: Engine, now: dat
                 Streams(connection).save(
                     "bears",
                     SHA,
-                    StreamName.DOMAIN,
+                    DOMAIN,
                     str(total + sum(range(start + 1, end + 1))),
                     expected_version=state.version if state else 0,
                     now=now,
@@ -121,7 +136,7 @@ def test_events_count_once_however_many_monitors_ingest(engine: Engine, now: dat
     for thread in threads:
         thread.join()
     with reading(engine) as connection:
-        state = Streams(connection).load("bears", SHA)[StreamName.DOMAIN]
+        state = Streams(connection).load("bears", SHA)[DOMAIN]
         assert Cursors(connection).load("bears") == {"w1": last}
     assert int(state.state) == sum(range(last + 1))
     assert state.version == -(-last // batch)

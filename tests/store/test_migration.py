@@ -37,6 +37,8 @@ def test_the_migrated_schema_is_exactly_the_tables_in_code(engine: Engine) -> No
     assert checks == {
         "ck_alarms_resolved",
         "ck_alarms_state",
+        "ck_budget_ended",
+        "ck_budget_weight",
         "ck_bundles_state",
         "ck_decisions_inclusion",
         "ck_decisions_subject",
