@@ -187,6 +187,20 @@ def budget(
 
 
 @app.command()
+def accuracy(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    last: Annotated[str, typer.Option("--last", help="How far back: 90m, 24h, 7d.")] = "24h",
+    segment: Annotated[
+        str | None, typer.Option("--segment", help="key=value: only these events.")
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show a model's accuracy: estimated without labels, measured with the decisions taken in."""
+    _run("accuracy", **locals())
+
+
+@app.command()
 def doctor(as_json: Json = False, config: Config = None) -> None:
     """Look for the usual faults and say how to mend each; exit 1 if there is one."""
     _run("doctor", as_json=as_json, config=config)

@@ -18,6 +18,7 @@ from monitor.notify import open_targets
 from monitor.services.assess import assess
 from monitor.services.context import Context
 from monitor.services.deliver import deliver
+from monitor.services.gauge import gauge_all
 from monitor.services.ingest import ingest
 from monitor.services.retain import retain
 from monitor.store.job_runs import JobRuns
@@ -59,6 +60,11 @@ def schedule(context: Context) -> tuple[Job, ...]:
             name="deliver",
             every_s=options.deliver_every_s,
             work=lambda: deliver(context, targets),
+        ),
+        Job(
+            name="gauge",
+            every_s=options.accuracy_every_s,
+            work=lambda: gauge_all(context),
         ),
         Job(
             name="compact",

@@ -47,6 +47,8 @@ class ModelReading:
     excluded: Mapping[Exclusion, int]
     last_event_at: datetime | None
     silent_units: int
+    accuracy: Mapping[str, tuple[float, float, float]]
+    """Low, estimate and high of the kinds of accuracy that are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +236,11 @@ def _models(readings: Sequence[ModelReading]) -> Iterator[Metric]:
         "Units that sent events before and not lately.",
         labels=["model"],
     )
+    accuracy = GaugeMetricFamily(
+        "fieldwatch_accuracy",
+        "Accuracy of the routed version over the last hours; absent while it is unknown.",
+        labels=["model", "kind", "bound"],
+    )
     for reading in readings:
         for cause in Exclusion:
             excluded.add_metric([reading.model, cause], reading.excluded.get(cause, 0))
@@ -252,4 +259,7 @@ def _models(readings: Sequence[ModelReading]) -> Iterator[Metric]:
             share.add_metric([reading.model, bound], value)
         if reading.window_end is not None:
             end.add_metric([reading.model], reading.window_end.timestamp())
-    yield from (open_, ingested, share, end, excluded, last, silent)
+        for kind_of_accuracy, bounds in reading.accuracy.items():
+            for bound, value in zip(("low", "estimate", "high"), bounds, strict=True):
+                accuracy.add_metric([reading.model, kind_of_accuracy, bound], value)
+    yield from (open_, ingested, share, end, excluded, last, silent, accuracy)

@@ -116,6 +116,10 @@ class MonitorOptions(BaseModel):
     """Most that these pictures may take; the oldest go first."""
     segments: tuple[str, ...] = ()
     """Segment columns whose values are summarised, watched and compared apart."""
+    accuracy_every_s: float = Field(default=300.0, gt=0)
+    """How often the accuracy of each model is gauged for status and metrics."""
+    accuracy_hours: float = Field(default=24.0, gt=0)
+    """How far back that looks."""
     notify_urls: tuple[SecretStr, ...] = ()
     """Apprise URLs told when an alarm opens or resolves; none by default."""
     detectors: DetectorOptions = DetectorOptions()

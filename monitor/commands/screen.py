@@ -62,6 +62,13 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
 
 
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a share and how far it can be trusted, or that it is unknown."""
+    if value is None:
+        return "[yellow]unknown[/]"
+    return f"{percent(value)} ({percent(low)} … {percent(high)})"
+
+
 def age(seconds: float | None) -> str:
     """Write a span of time in its handiest unit."""
     if seconds is None:

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from monitor.commands.alarms import alarm_table
-from monitor.commands.screen import age, clock, console, percent, print_json, table
+from monitor.commands.screen import age, clock, console, interval, percent, print_json, table
 from monitor.domain import Mode
 from monitor.services.conclusion import Verdict
 from monitor.services.context import Context
@@ -62,6 +62,7 @@ def render(found: InstallationStatus) -> RenderableType:
         parts.append(_streams(found))
         parts += _remarks(found)
         parts += _windows(found)
+        parts += [_accuracy(model) for model in found.models]
     parts += [
         f"[red]{model.model} {model.version}:[/] {escape(model.fault)}"
         for model in found.models
@@ -126,6 +127,20 @@ def _windows(found: InstallationStatus) -> list[str]:
         for model in found.models
         if model.window is not None
     ]
+
+
+def _accuracy(model: ModelStatus) -> str:
+    found = model.accuracy
+    span = "" if found.window is None else f", to {clock(found.window.end)} UTC"
+    estimated = interval(found.estimated, found.estimated_low, found.estimated_high)
+    measured = interval(found.measured, found.measured_low, found.measured_high)
+    return (
+        f"accuracy of {model.model}{span}: estimated {estimated}"
+        + (f" ({escape(found.estimated_reason)})" if found.estimated_reason else "")
+        + f"; measured {measured}"
+        + (f" from {found.labelled} labels" if found.labelled else "")
+        + (f" ({escape(found.measured_reason)})" if found.measured_reason else "")
+    )
 
 
 def _share(share: Share) -> str:

@@ -1,11 +1,12 @@
 """What services work with: one per process, made by `monitor.wiring` and closed by it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Engine
 
+from monitor.services.accuracy_basis import AccuracyBases
 from monitor.services.references import References
 from monitor.settings import MonitorSettings
 from monitor.store.events import EventLog
@@ -23,3 +24,4 @@ class Context:
     """Names this process in leases and job runs."""
     clock: Callable[[], datetime]
     """Tells the time, UTC; services take it as `now`."""
+    bases: AccuracyBases = field(default_factory=AccuracyBases)

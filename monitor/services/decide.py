@@ -19,7 +19,7 @@ from monitor.services.context import Context
 from monitor.services.decision_rows import COLUMNS, Delivery, RowRefused, understand
 from monitor.services.kill_switch import unserved
 from monitor.store.bundles import Bundles, BundleState
-from monitor.store.decisions import Decision, Decisions, NewDecision, standing
+from monitor.store.decisions import Decision, Decisions, NewDecision, Subject, standing
 from monitor.store.engine import reading
 from monitor.store.routes import Routes
 from reference_data.errors import BundleError
@@ -217,7 +217,7 @@ def _record(
         cases=[each.case_id for _, each in read if each.case_id is not None],
     )
     stand = standing(history)
-    revisions: dict[tuple[str | None, str | None], int] = {}
+    revisions: dict[Subject, int] = {}
     for old in history:
         revisions[old.subject] = max(revisions.get(old.subject, 0), old.revision)
     keys = {key: old.content for key, old in delivered.items()}

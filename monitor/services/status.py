@@ -15,12 +15,14 @@ from monitor.services import assess
 from monitor.services.affected import AffectedStream, read_affected
 from monitor.services.conclusion import Conclusion, SilentUnit, conclude, silent_units
 from monitor.services.context import Context
+from monitor.services.gauge import AccuracyStatus, summarise_accuracy
 from monitor.services.kill_switch import unserved
 from monitor.services.references import Reference
 from monitor.services.stream_status import StreamStatus, read_streams
 from monitor.services.streams import unwatched
 from monitor.settings import DetectorOptions
 from monitor.stats.share import Share, flagged_share
+from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.engine import database_now, reading
@@ -97,6 +99,7 @@ class ModelStatus:
     unwatched_properties: tuple[str, ...]
     alarms: tuple[Alarm, ...]
     window: WindowStatus | None
+    accuracy: AccuracyStatus
     fault: str | None
     """Why the bundle cannot be read, if it cannot."""
 
@@ -224,6 +227,7 @@ def _model(
         unwatched_properties=() if reference is None else reference.baseline.unwatched_properties,
         alarms=alarms,
         window=_last_window(context, conn, name, now),
+        accuracy=summarise_accuracy(AccuracyReadings(conn).all().get(name), snapshot.bundle_sha),
         fault=fault,
     )
 
@@ -313,6 +317,7 @@ def read_metrics(context: Context) -> Readings:
         ingested = Intakes(conn).all()
         excluded = Exclusions(conn).all()
         standing = Alarms(conn).all(state=AlarmState.OPEN)
+        gauged = AccuracyReadings(conn).all()
         models, streams = [], []
         for name, snapshot in sorted(routes.items()):
             window = _last_window(context, conn, name, now)
@@ -330,6 +335,7 @@ def read_metrics(context: Context) -> Readings:
                     excluded=excluded.get(name, {}),
                     last_event_at=sighted.get(EVERY_UNIT),
                     silent_units=len(silent_units(sighted, options.detectors.silent_after_s, now)),
+                    accuracy=_accuracy(gauged.get(name), snapshot.bundle_sha),
                 )
             )
             found = read_streams(conn, name, snapshot.bundle_sha, options.detectors)
@@ -353,3 +359,19 @@ def read_metrics(context: Context) -> Readings:
             notifications_pending=Outbox(conn).backlog().pending,
             gateways={gateway.id: gateway.last_seen for gateway in Gateways(conn).all()},
         )
+
+
+def _accuracy(
+    stored: StoredReading | None, bundle_sha: str
+) -> dict[str, tuple[float, float, float]]:
+    """Give low, estimate and high of each kind of accuracy that is known."""
+    found = summarise_accuracy(stored, bundle_sha)
+    kinds = {
+        "estimated": (found.estimated_low, found.estimated, found.estimated_high),
+        "measured": (found.measured_low, found.measured, found.measured_high),
+    }
+    return {
+        kind: (low, value, high)
+        for kind, (low, value, high) in kinds.items()
+        if low is not None and value is not None and high is not None
+    }

@@ -9,6 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Row, select
 from monitor.store.columns import insert
 from monitor.store.schema import decisions
 
+Subject = tuple[str | None, str | None]
+"""The event or the case a decision is about; the other is None."""
 MOST_ASKED = 500
 """Values asked for in one statement; both databases take more, but not without end."""
 
@@ -34,7 +36,7 @@ class NewDecision:
     """Digest of everything said, to tell a second delivery from another decision."""
 
     @property
-    def subject(self) -> tuple[str | None, str | None]:
+    def subject(self) -> Subject:
         """Which event or case it is about."""
         return self.event_id, self.case_id
 
@@ -62,7 +64,7 @@ class Decision:
     recorded_at: datetime
 
     @property
-    def subject(self) -> tuple[str | None, str | None]:
+    def subject(self) -> Subject:
         """Which event or case it is about."""
         return self.event_id, self.case_id
 
@@ -138,9 +140,9 @@ class Decisions:
         return [_decision(row) for row in rows]
 
 
-def standing(found: Iterable[Decision]) -> dict[tuple[str | None, str | None], Decision]:
+def standing(found: Iterable[Decision]) -> dict[Subject, Decision]:
     """Pick the decision that stands about each subject: the latest decided, then recorded."""
-    latest: dict[tuple[str | None, str | None], Decision] = {}
+    latest: dict[Subject, Decision] = {}
     for each in found:
         held = latest.get(each.subject)
         if held is None or (each.decided_at, each.id) > (held.decided_at, held.id):

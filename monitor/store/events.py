@@ -260,6 +260,56 @@ class EventLog:
         where = f"{predicates.of_model(model)} AND {predicates.of_cases(sorted(set(cases)))}"
         return self._query(columns, where, "ORDER BY at, writer, seq")
 
+    def answers(
+        self,
+        model: str,
+        bundle_sha: str,
+        start: datetime,
+        end: datetime,
+        *,
+        columns: Sequence[str],
+        segment: tuple[str, str] | None = None,
+        limit: int,
+        seed: int,
+    ) -> tuple[pa.Table, int]:
+        """Read the answers of one bundle in [start, end), at most so many of them.
+
+        Only the first event of each episode counts: later ones repeat it.
+
+        Parameters
+        ----------
+        model, bundle_sha
+            Whose answers.
+        start, end
+            Instants with a time zone.
+        columns
+            Columns to read.
+        segment
+            Only events of this segment, a name and its value.
+        limit
+            Beyond this many, a sample by hash of the id: the same one whenever it is asked for.
+        seed
+            Decides the sample.
+
+        Returns
+        -------
+            The events in order of id, and how many there are in all.
+        """
+        parts = [
+            predicates.of_model(model),
+            predicates.between(start, end),
+            predicates.answered_by(bundle_sha),
+            "event_id = episode_id",
+            *([] if segment is None else [predicates.of_segment(*segment)]),
+        ]
+        where = " AND ".join(parts)
+        found = self._count(where)
+        if found <= limit:
+            return self._query(columns, where, "ORDER BY event_id"), found
+        hashed = f"md5(concat('{int(seed)}:', event_id))"
+        drawn = self._query(["event_id"], where, f"ORDER BY {hashed} LIMIT {int(limit)}")
+        return self.by_ids(drawn["event_id"].to_pylist(), columns), found
+
     def recent(
         self,
         model: str | None,
@@ -316,14 +366,22 @@ class EventLog:
 
     def _query(self, columns: Sequence[str], where: str, rest: str = "") -> pa.Table:
         schema = pa.schema([ARROW_SCHEMA.field(column) for column in columns])
+        listed = ", ".join(f'"{column}"' for column in columns)
+        found = self._select(f"SELECT {listed} FROM events WHERE {where} {rest}")
+        # The engine hands out views and dictionaries; callers get the declared types.
+        return pa.Table.from_batches([], schema) if found is None else found.cast(schema)
+
+    def _count(self, where: str) -> int:
+        found = self._select(f"SELECT count(*) AS n FROM events WHERE {where}")
+        return 0 if found is None else int(found["n"][0].as_py())
+
+    def _select(self, statement: str) -> pa.Table | None:
+        """Run a query; None while there is no table."""
         with self._shared.opened() as table:
             if table is None:
-                return pa.Table.from_batches([], schema)
+                return None
             builder = QueryBuilder().register("events", table)
         # What was registered stays as it was, so others need not wait while the rows are read.
-        listed = ", ".join(f'"{column}"' for column in columns)
         with self._shared.translated():
-            stream = builder.execute(f"SELECT {listed} FROM events WHERE {where} {rest}")
-            found = pa.RecordBatchReader.from_stream(stream).read_all()
-        # The engine hands out views and dictionaries; callers get the declared types.
-        return found.cast(schema)
+            stream = builder.execute(statement)
+            return pa.RecordBatchReader.from_stream(stream).read_all()

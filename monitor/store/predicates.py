@@ -70,3 +70,13 @@ def with_ids(ids: Sequence[str]) -> str:
 def of_cases(cases: Sequence[str]) -> str:
     """Select events by case."""
     return f"case_id IN ({', '.join(text(case) for case in cases)})" if cases else "false"
+
+
+def answered_by(bundle_sha: str) -> str:
+    """Select what this bundle answered."""
+    return f"status = 'ok' AND bundle_sha = {text(bundle_sha)}"
+
+
+def of_segment(name: str, value: str) -> str:
+    """Select events of a segment."""
+    return f"segment[{text(name)}] = {text(value)}"

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
-from monitor.domain import Alarm, Person, Role
+from monitor.domain import Alarm, Person, Role, Window
+from monitor.errors import OptionInvalid
 from monitor.rollouts.kill import KillLatch
-from monitor.services import browse, budget, decide, explain, key_desk, kill_switch, status
+from monitor.services import browse, budget, decide, explain, gauge, key_desk, kill_switch, status
 from monitor.services.acknowledge import acknowledge
 from monitor.services.affected import AffectedStream, list_affected
 from monitor.services.context import Context
@@ -119,6 +120,26 @@ def get_status(context: InContext) -> status.InstallationStatus:
 def get_models(context: InContext) -> list[status.ModelStatus]:
     """The routed models."""
     return list(status.look(context).models)
+
+
+@router.get("/models/{model}/accuracy", tags=["state"])
+def get_accuracy(
+    context: InContext,
+    model: str,
+    start: Annotated[datetime | None, Query(alias="from", description="A day ago.")] = None,
+    end: Annotated[datetime | None, Query(alias="to", description="Now.")] = None,
+    segment: Annotated[str | None, Query(description="As name=value.")] = None,
+) -> gauge.Accuracy:
+    """Estimated and measured accuracy of a model's routed version; null where unknown."""
+    until = end or context.clock()
+    since = start or until - timedelta(days=1)
+    for name, at in (("from", since), ("to", until)):
+        if at.utcoffset() is None:
+            raise OptionInvalid(name, str(at), "add a time zone, Z for UTC")
+    if since >= until:
+        raise OptionInvalid("from", str(since), f"it must lie before {until}")
+    window = Window(start=since, end=until)
+    return gauge.gauge(context, model, window, gauge.read_segment(segment))
 
 
 @router.get("/streams", tags=["state"])

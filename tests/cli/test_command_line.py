@@ -45,6 +45,7 @@ COMMANDS = {
     "keys",
     "db",
     "events",
+    "accuracy",
     "alarms",
     "decisions",
     "rollout",

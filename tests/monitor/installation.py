@@ -119,10 +119,17 @@ class Installation:
         self.clock = START
         self.rng = np.random.default_rng(3)
 
-    def serve(self, *, version: str = "1", certified: bool = True, model: str = "bears") -> Bundle:
-        """Register a bundle and route it."""
+    def serve(
+        self,
+        *,
+        version: str = "1",
+        certified: bool = True,
+        model: str = "bears",
+        more: Mapping[str, bytes] | None = None,
+    ) -> Bundle:
+        """Register a bundle and route it; `more` are files of it."""
         parent = self.settings.store.bundles / model
-        bundle = write_bundle(parent, name=model, version=version, certified=certified)
+        bundle = write_bundle(parent, name=model, version=version, certified=certified, more=more)
         with self.engine.begin() as conn:
             Bundles(conn).register(
                 bundle.digest, model, version, str(bundle.path), certified, "test", START
