@@ -114,6 +114,32 @@ def import_(
 
 
 @app.command()
+def rebaseline(
+    name: Annotated[str, typer.Argument(help="The model, as it is served.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Confirmed pictures with labels: folder, CSV, Parquet.")
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    mode: Annotated[
+        str, typer.Option("--mode", help="join: beside the held-out rows; replace: instead.")
+    ] = "join",
+    accept_shift: Annotated[
+        bool, typer.Option("--accept-shift", help="Take rows in that are flagged too often.")
+    ] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the new version in place of the current one.")
+    ] = False,
+    drill: Annotated[
+        bool, typer.Option("--drill/--no-drill", help="Shift pictures for the drill.")
+    ] = True,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Make a new version whose reference holds confirmed data of the field."""
+    _run("rebaseline", **locals())
+
+
+@app.command()
 def up(as_json: Json = False, config: Config = None) -> None:
     """Run the gateway and the monitor until Ctrl-C."""
     _run("up", as_json=as_json, config=config)

@@ -5,8 +5,7 @@ calibrate and estimate, calibrates, and writes down what the monitor will compar
 The numbers are those of `reference_data.scoring`'s forward pass, the one that serves.
 """
 
-import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +16,7 @@ from PIL import Image
 from reference_data import held_out, window_reference
 from reference_data.accuracy import fit_temperature
 from reference_data.bundle import Counts
+from reference_data.calibration import archive, count_classes, property_quantiles
 from reference_data.conformal import unsureness
 from reference_data.errors import ImportRefused
 from reference_data.guarantee import choose_alpha, state_guarantee
@@ -35,7 +35,6 @@ MOST_NEIGHBOURS = 50_000
 MOST_NEIGHBOUR_BYTES = 64 * 1024 * 1024
 """Embeddings kept to find the training items nearest to an input."""
 MOST_THUMBNAILS = 2_000
-QUANTILES = 101
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,18 +152,18 @@ def build_reference(
     shown = _worth_showing(report, rows, neighbours) if picture else []
     kept = held_out.collect(rows, roles, held, scores["semantic"], scores["domain"], seed)
     files = {
-        "scores.npz": _archive(
+        "scores.npz": archive(
             {f"semantic.{name}": array for name, array in semantic.to_arrays().items()}
             | {f"domain.{name}": array for name, array in domain.to_arrays().items()}
         ),
-        "reference.npz": _archive(
+        "reference.npz": archive(
             {
                 **calibration,
-                "class_counts": _count_classes(held.logits[calibrate]),
+                "class_counts": count_classes(held.logits[calibrate]),
                 "temperature": np.array(temperature),
                 "embeddings": passed.embeddings,
                 "embedding_rows": neighbours,
-                **_property_quantiles([rows[row] for row in roles.calibrate.tolist()]),
+                **property_quantiles([rows[row] for row in roles.calibrate.tolist()]),
             }
         ),
         held_out.FILE: kept.to_bytes(),
@@ -215,25 +214,3 @@ def _worth_showing(
     lost = {loss.item for loss in report.top_losses}
     first = [place for place, row in enumerate(rows) if row.item in lost]
     return list(dict.fromkeys(first + neighbours.tolist()))[:MOST_THUMBNAILS]
-
-
-def _property_quantiles(
-    rows: Sequence[ReferenceRow],
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Take the quantiles of each property at 0, .01 … 1, [property, 101]."""
-    shared = set.intersection(*(set(row.properties) for row in rows)) if rows else set()
-    names = sorted(shared)
-    values = np.array([[row.properties[name] for row in rows] for name in names], dtype=np.float64)
-    grid = np.linspace(0, 1, QUANTILES)
-    quantiles = np.quantile(values, grid, axis=1).T if names else np.zeros((0, QUANTILES))
-    return {"property_names": np.array(names, dtype=np.str_), "property_quantiles": quantiles}
-
-
-def _count_classes(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    return np.bincount(logits.argmax(axis=1), minlength=logits.shape[1]).astype(np.int64)
-
-
-def _archive(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()

@@ -28,6 +28,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -72,6 +73,26 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Items given the same class by both."""
 
 
+class Rebaseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a reference came from another one, by confirmed data of the field."""
+
+    parent: str
+    """Digest of the bundle whose model and fitted scores these are."""
+    mode: Literal["join", "replace"]
+    """Whether the confirmed rows joined the held-out rows, or took their place."""
+    rows: int
+    """Confirmed rows taken in."""
+    episodes: int
+    by: str
+    at: str
+    """UTC, ISO 8601."""
+    reason: str
+    flagged_before: float
+    """Share of the confirmed rows that the parent flags."""
+    accepted_shift: bool
+    """Whether that was more than healthy inputs, and somebody took them in deliberately."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a bundle says about itself."""
 
@@ -102,6 +123,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     episodes_known: bool
     segments: tuple[str, ...] = ()
     """Extra columns of the data table, to slice by."""
+    rebaselined: Rebaseline | None = None
+    """Where the reference came from, when confirmed data of the field are in it."""
     files: dict[str, FileEntry] = {}
 
 

@@ -16,6 +16,9 @@ FEWEST_FLAGGED_RANKS = 5
 """Calibration rows that should lie beyond the threshold of each score."""
 
 
+_UNKNOWN_SPLIT = "not certified: it is unknown which rows trained the model"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantee:
     """What the reference is good for."""
@@ -56,8 +59,8 @@ def state_guarantee(n: int, alpha: float, *, split_known: bool) -> Guarantee:
     )
     if not split_known:
         reason = (
-            "not certified: it is unknown which rows trained the model, and rows it was trained "
-            "on look more usual than the field ever will. Import with the true split to get alarms."
+            f"{_UNKNOWN_SPLIT}, and rows it was trained on "
+            "look more usual than the field ever will. Import with the true split to get alarms."
         )
         certified = False
     elif n < FEWEST_CERTIFIED:
@@ -80,6 +83,11 @@ def state_guarantee(n: int, alpha: float, *, split_known: bool) -> Guarantee:
         flag_rate_low=low,
         flag_rate_high=high,
     )
+
+
+def split_was_known(reason: str) -> bool:
+    """Tell from a bundle's `Guarantee.reason` whether its held-out rows are known to be such."""
+    return not reason.startswith(_UNKNOWN_SPLIT)
 
 
 def flag_band(n: int, alpha: float, level: float = 0.95) -> tuple[float, float]:

@@ -133,6 +133,35 @@ def collect(
     )
 
 
+def joined(one: HeldOut, other: HeldOut) -> HeldOut:
+    """Put the rows of two references of one model together; what one lacks is unknown there."""
+
+    def text(column: npt.NDArray[np.str_] | None, rows: int) -> npt.NDArray[np.str_]:
+        return np.full(rows, "", dtype=np.str_) if column is None else column
+
+    def number(column: Floats | None, rows: int) -> Floats:
+        return np.full(rows, np.nan) if column is None else column
+
+    sides = ((one, len(one)), (other, len(other)))
+    return HeldOut(
+        rows=np.concatenate([one.rows, other.rows]),
+        role=np.concatenate([one.role, other.role]),
+        labels=np.concatenate([one.labels, other.labels]),
+        logits=np.concatenate([one.logits, other.logits]),
+        embedding=np.concatenate([one.embedding, other.embedding]),
+        semantic=np.concatenate([one.semantic, other.semantic]),
+        domain=np.concatenate([one.domain, other.domain]),
+        properties={
+            name: np.concatenate([number(side.properties.get(name), rows) for side, rows in sides])
+            for name in sorted(one.properties.keys() | other.properties.keys())
+        },
+        segments={
+            name: np.concatenate([text(side.segments.get(name), rows) for side, rows in sides])
+            for name in sorted(one.segments.keys() | other.segments.keys())
+        },
+    )
+
+
 def read(bundle: Bundle) -> HeldOut | None:
     """Read the held-out rows of a bundle; None when it was imported before they were kept."""
     if FILE not in bundle.manifest.files:

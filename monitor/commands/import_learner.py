@@ -1,7 +1,6 @@
 """`fieldwatch import`: a Learner and its data become a bundle that may be served."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Literal
 
 import msgspec
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from monitor.commands.keys import ACTOR
-from monitor.commands.screen import console, notes, percent, print_json, table
+from monitor.commands.progress_bars import Bars
+from monitor.commands.screen import console, percent, print_json, table
 from monitor.errors import OptionInvalid
 from monitor.services.register import Registration, register
 from monitor.settings import MonitorSettings
@@ -118,36 +117,6 @@ def _members(scores: str | None) -> tuple[Member, ...]:
         return members_named(scores.split(","))
     except MemberUnknown as error:
         raise OptionInvalid("--scores", scores, str(error)) from error
-
-
-class Bars:
-    """Shows an import's steps as progress bars on stderr."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=notes,
-            disable=quiet,
-        )
-
-    def __enter__(self) -> "Bars":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    @contextmanager
-    def step(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """Show one step while it lasts."""
-        task = self._progress.add_task(name, total=total)
-        yield lambda done: self._progress.advance(task, done)
-        size = total or 1
-        self._progress.update(task, total=size, completed=size)
 
 
 def _show_report(report: Report) -> None:

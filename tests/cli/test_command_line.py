@@ -50,6 +50,7 @@ COMMANDS = {
     "decisions",
     "rollout",
     "explain",
+    "rebaseline",
 }
 
 
