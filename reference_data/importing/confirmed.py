@@ -7,6 +7,7 @@ embedding is equal to a reference item's is one to the model, whatever its file 
 """
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,18 +70,22 @@ def read_confirmed(parent: Bundle, scorer: Scorer, data: Path, progress: Progres
     check_labels(table, parent.manifest.vocab)
     with progress.step("reading the confirmed pictures", len(table.rows)) as advance:
         fresh, repeated = _without_copies(table.rows, _kept_files(parent), advance)
-    with progress.step("predicting the confirmed pictures", len(fresh)) as advance:
+    with (
+        tempfile.TemporaryDirectory(prefix="fieldwatch-rebaseline-") as folder,
+        progress.step("predicting the confirmed pictures", len(fresh)) as advance,
+    ):
         passed = run_reference(
             fresh,
             parent.manifest.vocab,
             parent.manifest.preprocessing,
             scorer.network,
+            Path(folder),
             advance,
         )
+        outputs = concatenate(list(passed.outputs)) if passed.rows else None
     notes = refuse_unreadable(passed.unreadable, len(fresh)) if fresh else ()
-    if not passed.rows:
+    if outputs is None:
         raise ImportRefused(_none_left(table, repeated))
-    outputs = concatenate(passed.outputs)
     finite = outputs.finite()
     known = _known_embeddings(outputs, parent)
     repeated += [passed.rows[place].item for place in np.flatnonzero(known & finite).tolist()]

@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
+from reference_data.accuracy import log_losses
 from reference_data.build import MOST_NEIGHBOUR_BYTES, MOST_NEIGHBOURS, MOST_THUMBNAILS
 from reference_data.bundle import Bundle
 from reference_data.importing.confirmed import Confirmed
 from reference_data.reference_tables import ItemColumns, item_table, thumbnail_table
 from reference_data.roles import Roles
+from reference_data.scores.forward import softmax
 
 Floats = npt.NDArray[np.float64]
 _STALE = ("p_semantic", "p_domain", "p_value")
@@ -54,16 +56,18 @@ class Retold:
         seed: int,
     ) -> None:
         """Append the confirmed rows, those that calibrate nothing with their p-values."""
-        predicted = confirmed.outputs.logits.argmax(axis=1).tolist()
+        logits = confirmed.outputs.logits
+        predicted = logits.argmax(axis=1).tolist()
+        judged = np.setdiff1d(np.arange(len(confirmed.rows)), roles.calibrate)
         columns = ItemColumns.judge(
             rows=[(row.item, vocab[row.label], row.episode) for row in confirmed.rows],
             roles=roles.names(len(confirmed.rows)),
             predictions=[vocab[index] for index in predicted],
-            logits=confirmed.outputs.logits,
-            labels=np.array([row.label for row in confirmed.rows], dtype=np.intp),
-            scores={"semantic": confirmed.semantic, "domain": confirmed.domain},
+            confidence=softmax(logits).max(axis=1).astype(np.float64),
+            loss=log_losses(logits, np.array([row.label for row in confirmed.rows], dtype=np.intp)),
+            scores={"semantic": confirmed.semantic[judged], "domain": confirmed.domain[judged]},
             calibration=calibration,
-            judged=np.setdiff1d(np.arange(len(confirmed.rows)), roles.calibrate),
+            judged=judged,
             seed=seed,
         )
         added = pq.read_table(pa.BufferReader(item_table(columns)))
