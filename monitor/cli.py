@@ -227,6 +227,26 @@ def accuracy(
 
 
 @app.command()
+def windows(
+    model: Annotated[str, typer.Argument(help="Model whose record is compared.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="Since when: 2026-01-31 or 2026-01-31T06:00Z.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Until when; else now.")] = None,
+    last: Annotated[
+        str | None, typer.Option("--last", help="Instead of --from: 90min, 24h, 7d.")
+    ] = None,
+    segment: Annotated[
+        str | None, typer.Option("--segment", help="key=value of a column in monitor.segments.")
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Compare a range of the record with the reference: what differs, and by how much."""
+    _run("windows", **locals())
+
+
+@app.command()
 def doctor(as_json: Json = False, config: Config = None) -> None:
     """Look for the usual faults and say how to mend each; exit 1 if there is one."""
     _run("doctor", as_json=as_json, config=config)

@@ -29,8 +29,8 @@ FRACTION_BITS = 20
 """φ is in units of 2^-20."""
 COMPONENT_BITS = 8
 """Components are in units of 2^-8 of their standard deviation."""
-LARGEST_COMPONENT = 2**15
-"""Components are cut off at 128 standard deviations."""
+LARGEST_COMPONENT = 2**11
+"""Components are cut off at 8 standard deviations: further out, one row would decide a variance."""
 ROWS_FOR_BANDWIDTH = 1_000
 
 _TURN_BITS = 16

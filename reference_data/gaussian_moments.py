@@ -2,8 +2,9 @@
 
 The squared Fréchet distance ‖μ₁-μ₂‖² + tr(Σ₁ + Σ₂ - 2(Σ₁^½ Σ₂ Σ₁^½)^½) is that between two normal
 distributions with these moments (Dowson and Landau 1982; used for drift by DriftLens, Greco and
-others 2024). Of samples of one distribution it is above zero, about in proportion to
-s = 1/n₁ + 1/n₂: `null_curve` measures that on rows that share nothing.
+others 2024). Of samples of one distribution it is above zero, in proportion to a power of
+s = 1/n₁ + 1/n₂: 1 for light tails, less for heavy ones, whose covariance converges slowly.
+`null_curve` measures that on rows that share nothing.
 """
 
 import math
@@ -16,8 +17,8 @@ from reference_data.feature_map import COMPONENT_BITS
 
 ROWS_PER_COMPONENT = 5
 """A covariance of fewer rows for each component says little."""
-_DIVISIONS = 24
-_SIZES = (1.0, 1.5, 2.0)
+_DIVISIONS = 30
+_POWERS = (0.4, 1.2)
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -40,14 +41,18 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NullCurve:
-    """What the squared Fréchet distance is when nothing changed: about proportional to s."""
+    """What the squared Fréchet distance is when nothing changed: scale · s^power, and spread."""
 
     components: int
     """k, as many as the reference's rows carry."""
-    mean: float
-    """Mean over s."""
-    deviation: float
-    """Standard deviation over s."""
+    scale: float
+    power: float
+    spread: float
+    """Standard deviation as a share of the mean."""
+
+    def mean(self, s: float) -> float:
+        """Give the mean at s = 1/n₁ + 1/n₂."""
+        return float(self.scale * s**self.power)
 
 
 def sums_length(k: int) -> int:
@@ -117,15 +122,17 @@ def null_curve(
     if k < 1:
         return None
     kept, lengths = components[:, :k], scale[:k]
-    per_s: list[float] = []
-    for division in range(_DIVISIONS):
+    found = []
+    for size in np.geomspace(ROWS_PER_COMPONENT * k, n - n // 2, _DIVISIONS).astype(int).tolist():
         order = rng.permutation(n)
-        a, b = order[: n // 2], order[n // 2 :]
-        reference = read_moments(sum_moments(kept[a]))
-        size = int(ROWS_PER_COMPONENT * k * _SIZES[division % len(_SIZES)])
-        window = read_moments(sum_moments(kept[b[:size]]))
-        s = 1 / window.n + 1 / reference.n
-        per_s.append(frechet_squared(reference, window, lengths) / s)
-    return NullCurve(
-        components=k, mean=float(np.mean(per_s)), deviation=float(np.std(per_s, ddof=1))
-    )
+        reference = read_moments(sum_moments(kept[order[: n // 2]]))
+        window = read_moments(sum_moments(kept[order[n // 2 :][:size]]))
+        squared = frechet_squared(reference, window, lengths)
+        found.append((1 / window.n + 1 / reference.n, max(squared, 1e-300)))
+    s, squares = np.array(found).T
+    power = float(np.clip(np.polyfit(np.log(s), np.log(squares), 1)[0], *_POWERS))
+    # Means, not logarithms: it is the mean that is taken away.
+    level = squares / s**power
+    mean = float(level.mean())
+    spread = float(level.std(ddof=1)) / (mean or 1.0)
+    return NullCurve(components=k, scale=mean, power=power, spread=spread)

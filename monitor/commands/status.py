@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from monitor.commands.alarms import alarm_table
 from monitor.commands.screen import age, clock, console, interval, percent, print_json, table
+from monitor.commands.windows import name
 from monitor.domain import Mode
 from monitor.services.conclusion import Verdict
 from monitor.services.context import Context
@@ -22,6 +23,8 @@ STALE_S = 60.0
 BAR = 12
 UNITS_NAMED = 5
 """Silent units named; `--json` has them all."""
+MOST_DIFFERENCES = 3
+"""In what the last window differs, named at most."""
 
 
 def run(*, model: str | None, watch: bool, every: float, as_json: bool, config: Path | None) -> int:
@@ -120,13 +123,29 @@ def _models(found: InstallationStatus) -> RenderableType:
 
 
 def _windows(found: InstallationStatus) -> list[str]:
-    return [
+    lines = [
         f"last window of {model.model}, to {clock(model.window.window.end)} UTC: "
         f"{model.window.ok} ok, {model.window.rejected} rejected, {model.window.errors} errors, "
         f"flagged {_share(model.window.flagged)}"
         for model in found.models
         if model.window is not None
     ]
+    lines += [
+        f"  it differs from {model.model}'s reference in {_largest(model)}; "
+        f"`fieldwatch windows {model.model}` says by how much"
+        for model in found.models
+        if model.differences
+    ]
+    return lines
+
+
+def _largest(model: ModelStatus) -> str:
+    named = [
+        f"{name(each)} ({each.measurement.effect:.2g} {each.unit.partition(',')[0]})"
+        for each in model.differences[:MOST_DIFFERENCES]
+    ]
+    more = len(model.differences) - len(named)
+    return escape(", ".join(named)) + (f" and {more} more" if more else "")
 
 
 def _accuracy(model: ModelStatus) -> str:

@@ -20,8 +20,10 @@ from monitor.services.kill_switch import unserved
 from monitor.services.references import Reference
 from monitor.services.stream_status import StreamStatus, read_streams
 from monitor.services.streams import unwatched
+from monitor.services.windows import differences
 from monitor.settings import DetectorOptions
 from monitor.stats.share import Share, flagged_share
+from monitor.stats.window_tests import WindowFinding
 from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles, RegisteredBundle
@@ -100,6 +102,9 @@ class ModelStatus:
     alarms: tuple[Alarm, ...]
     window: WindowStatus | None
     accuracy: AccuracyStatus
+    differences: tuple[WindowFinding, ...]
+    """In what the last window differs from the reference, the surest first; it explains and never
+    pages."""
     fault: str | None
     """Why the bundle cannot be read, if it cannot."""
 
@@ -192,6 +197,8 @@ def _model(
     registered = Bundles(conn).trusted(snapshot.bundle_sha)
     reference, fault = _open(context, registered)
     options = context.settings.monitor.detectors
+    fewest = context.settings.monitor.min_window_events
+    last = _newest(conn, name, now)
     manifest = None if reference is None else reference.manifest
     certified = registered.certified and (reference is None or reference.certified)
     streams = read_streams(conn, name, snapshot.bundle_sha, options)
@@ -226,8 +233,9 @@ def _model(
         unwatched=_unwatched(reference, streams, options),
         unwatched_properties=() if reference is None else reference.baseline.unwatched_properties,
         alarms=alarms,
-        window=_last_window(context, conn, name, now),
         accuracy=summarise_accuracy(AccuracyReadings(conn).all().get(name), snapshot.bundle_sha),
+        window=read_window(last, fewest) if last else None,
+        differences=differences(context, registered, last),
         fault=fault,
     )
 
@@ -275,11 +283,16 @@ def _last_window(
     context: Context, conn: Connection, model: str, now: datetime
 ) -> WindowStatus | None:
     fewest = context.settings.monitor.min_window_events
+    last = _newest(conn, model, now)
+    return read_window(last, fewest) if last else None
+
+
+def _newest(conn: Connection, model: str, now: datetime) -> list[StoredSummary]:
     for span in LOOK_BACK:
         found = Summaries(conn).between(model, now - span, now)
         if found:
-            return read_window([each for each in found if each.window == found[-1].window], fewest)
-    return None
+            return [each for each in found if each.window == found[-1].window]
+    return []
 
 
 def read_window(stored: list[StoredSummary], fewest: int) -> WindowStatus:

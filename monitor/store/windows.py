@@ -139,6 +139,25 @@ class Windows:
                 revised += self.create(job, scope, window, now, revision=row.revision + 1)
         return revised
 
+    def undone(self, job: str, scope: str, start: datetime, end: datetime) -> tuple[int, int]:
+        """Count the windows inside [start, end) that were never done, and those to be done again.
+
+        Returns
+        -------
+            How many have no result, and how many have one that late events will change.
+        """
+        rows = self._conn.execute(
+            select(windows.c.revision).where(
+                windows.c.job == job,
+                windows.c.scope == scope,
+                windows.c.start_at >= start,
+                windows.c.end_at <= end,
+                windows.c.status != WindowStatus.DONE.value,
+            )
+        ).scalars()
+        first = [revision == 0 for revision in rows]
+        return sum(first), len(first) - sum(first)
+
     def newest_end(self, job: str, scope: str) -> datetime | None:
         """Read where the windows of a scope end, to create the next without a hole."""
         newest: datetime | None = self._conn.scalar(

@@ -5,12 +5,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from monitor.domain import Alarm, Person, Role, Window
 from monitor.errors import OptionInvalid
 from monitor.rollouts.kill import KillLatch
-from monitor.services import browse, budget, decide, explain, gauge, key_desk, kill_switch, status
+from monitor.services import (
+    browse,
+    budget,
+    decide,
+    explain,
+    gauge,
+    key_desk,
+    kill_switch,
+    status,
+    windows,
+)
 from monitor.services.acknowledge import acknowledge
 from monitor.services.affected import AffectedStream, list_affected
 from monitor.services.context import Context
@@ -260,6 +270,20 @@ def post_decisions(context: InContext, by: By, given: GivenDecisions) -> decide.
         (each.model_dump(exclude_none=True, exclude=left_out) for each in given.decisions), start=1
     )
     return decide.decide(context, rows, delivery, context.clock())
+
+
+@router.get("/models/{model}/windows/test", tags=["events"])
+def get_window_test(
+    context: InContext,
+    model: str,
+    start: Annotated[
+        AwareDatetime | None, Query(alias="from", description="By default a day before `to`.")
+    ] = None,
+    end: Annotated[AwareDatetime | None, Query(alias="to", description="By default now.")] = None,
+    segment: Annotated[str, Query(max_length=400, description="column=value")] = "",
+) -> windows.WindowReport:
+    """Compare a range of the record with the reference: what differs, and by how much."""
+    return windows.compare(context, model, start=start, end=end, segment=segment)
 
 
 @router.get("/keys", tags=["keys"])

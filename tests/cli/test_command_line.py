@@ -40,6 +40,7 @@ COMMANDS = {
     "monitor",
     "send",
     "status",
+    "windows",
     "doctor",
     "demo",
     "keys",
