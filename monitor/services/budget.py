@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.domain import StreamKey
+from monitor.errors import BundleUntrusted
 from monitor.services.baseline import Baseline
 from monitor.services.context import Context
 from monitor.services.stream_state import state_from_json
@@ -206,7 +207,7 @@ def _outstanding(context: Context, conn: Connection) -> Changes:
         try:
             bundle = Bundles(conn).trusted(snapshot.bundle_sha)
             reference = context.references.open(bundle)
-        except ReferenceDataError:
+        except (ReferenceDataError, BundleUntrusted):
             # Its own pass says what is wrong; until it is mended its streams keep what they hold.
             wanted |= {
                 holder: Demand(pool=entry.pool, size=entry.demand)

@@ -26,7 +26,9 @@ from monitor.store.events import EventLog
 from monitor.store.migration import migrate
 from monitor.store.routes import Routes
 from monitor.store.settings import StoreSettings
+from reference_data import held_out
 from reference_data.bundle import Bundle, Counts, Manifest, Parity, write
+from reference_data.held_out import HeldOut
 from reference_data.preprocess import Preprocessing
 from reference_data.steps import RequireSize, ToFloat
 
@@ -96,6 +98,28 @@ def write_bundle(
         **(more or {}),
     }
     return write(parent, manifest, files)
+
+
+def held_out_rows(sites: Sequence[str] = ("north", "south")) -> dict[str, bytes]:
+    """Write the held-out rows that belong to `write_bundle`'s calibration, as a file of it."""
+    rng = np.random.default_rng(11)
+    semantic, domain = np.sort(rng.normal(size=ROWS)), np.sort(rng.normal(size=ROWS))
+    held = HeldOut(
+        rows=np.arange(ROWS),
+        role=np.full(ROWS, "calibrate"),
+        labels=np.arange(ROWS) % len(VOCAB),
+        logits=np.zeros((ROWS, len(VOCAB)), np.float32),
+        embedding=np.zeros((ROWS, DIMENSION), np.float16),
+        semantic=semantic,
+        domain=rng.permutation(domain),
+        properties={
+            "brightness": rng.normal(0.5, 0.1, ROWS),
+            "width": np.full(ROWS, 640.0),
+            "rare": np.where(np.arange(ROWS) < 50, 1.0, np.nan),
+        },
+        segments={"site": np.array([sites[i % len(sites)] for i in range(ROWS)])},
+    )
+    return {held_out.FILE: held.to_bytes()}
 
 
 class Installation:
@@ -180,6 +204,8 @@ class Installation:
         status: Status = Status.OK,
         episode_id: str | None = None,
         bundle_sha: str | None = None,
+        segment: Mapping[str, str] | None = None,
+        brightness: float | None = None,
     ) -> Event:
         """Make the next event, a second after the last; healthy unless told otherwise."""
         self.seq += 1
@@ -190,6 +216,7 @@ class Installation:
         domain = float(self.rng.uniform()) if p_domain is None else p_domain
         embedding = np.zeros(DIMENSION, dtype="<f2")
         embedding[self.seq % DIMENSION] = 1.0
+        bright = float(self.rng.normal(0.5, 0.1)) if brightness is None else brightness
         p_value = min(1.0, 2 * min(semantic, domain))
         return Event(
             event_id=event_id,
@@ -209,7 +236,8 @@ class Installation:
             p_domain=domain if scored else None,
             p_value=p_value if scored else None,
             flagged=p_value <= bundle.manifest.alpha if scored else None,
-            properties={"brightness": 0.5} if scored else {},
+            segment=dict(segment or {}),
+            properties={"brightness": bright, "width": 640.0} if scored else {},
             embedding=embedding.tobytes() if scored else None,
             stage=Stage.OBSERVE,
             epoch=1,
