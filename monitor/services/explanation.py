@@ -8,8 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from monitor.domain import Alarm, AlarmKind, Window
+from monitor.services.accuracy_estimate import EstimatedAccuracy
+from monitor.services.accuracy_measure import MeasuredAccuracy
 from monitor.stats.share import Share
 from monitor.stats.superiority import Superiority
+from monitor.stats.window_tests import WindowFinding
 
 
 class PictureState(StrEnum):
@@ -171,8 +174,12 @@ class Explanation:
     """Total variation between the predicted classes now and among the calibration rows."""
     segments: tuple[SegmentChange, ...]
     timeline: Timeline
+    tests: tuple[WindowFinding, ...]
+    """The window tests on exactly these inputs, corrected together; those that differ first."""
     accuracy: str
     """The likely effect on accuracy, in words; begins with "unknown" when nobody can tell."""
+    estimated: EstimatedAccuracy
+    measured: MeasuredAccuracy
     searched: str
     """Among how many training items the nearest ones were looked for."""
     notes: tuple[str, ...]

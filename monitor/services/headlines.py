@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from monitor.domain import Alarm, AlarmKind
+from monitor.services.accuracy_estimate import EstimatedAccuracy
+from monitor.services.accuracy_measure import MeasuredAccuracy
 from monitor.services.explanation import (
     ClassChange,
     Exhibit,
@@ -50,6 +52,7 @@ def headline(
     properties: Sequence[PropertyShift],
     classes: Sequence[ClassChange],
     segments: Sequence[SegmentChange],
+    segment: str = "",
 ) -> str:
     """Compose the sentence.
 
@@ -61,11 +64,13 @@ def headline(
         Shares of its inputs.
     scores, properties, classes, segments
         What moved, the most telling first.
+    segment
+        ``name=value`` of the segment the window is confined to.
     """
     when = _when(alarm, since, until)
     if not flagged.of:
         return f"{when}, no scored input of {model} is recorded any more."
-    who = f"inputs of {model}{_where(segments)}"
+    who = f"inputs of {model}{_where(segments, segment)}"
     what = _what(alarm, scores, classes, moved=flagged.low > expected, most=flagged.low > _MOST)
     words = f"{when}, {who} {what}: {_flags(flagged, expected)}"
     described = describe(properties)
@@ -86,6 +91,25 @@ def event_headline(exhibit: Exhibit, p_value: float, places: Sequence[PropertyPl
     which = "semantic" if exhibit.p_semantic <= exhibit.p_domain else "domain"
     by = f"; the {which} score finds it the more unusual" if exhibit.flagged else ""
     return f"This input was {seen} and {judged}: {rarity}{by}.{described}"
+
+
+def accuracy(estimated: EstimatedAccuracy, measured: MeasuredAccuracy) -> str:
+    """Say how good the model probably is on these inputs, or why nobody can tell."""
+    held_out = "" if estimated.held_out is None else f"; {percent(estimated.held_out)} held-out"
+    by_labels = ""
+    if measured.overall is not None:
+        share = measured.overall
+        by_labels = (
+            f"{percent(share.value)} ({percent(share.low)} to {percent(share.high)}): measured by "
+            f"{share.labels} labels{held_out}"
+        )
+    if estimated.value is None or estimated.low is None or estimated.high is None:
+        return by_labels or f"unknown: {estimated.reason}"
+    guess = (
+        f"{percent(estimated.value)} ({percent(estimated.low)} to {percent(estimated.high)}): "
+        f"estimated without labels{held_out}"
+    )
+    return f"{by_labels}; {guess}" if by_labels else guess
 
 
 def describe(properties: Sequence[PropertyShift]) -> str:
@@ -124,7 +148,9 @@ def _when(alarm: Alarm | None, since: datetime, until: datetime) -> str:
     return f"From {clock(since)} to {end} UTC"
 
 
-def _where(segments: Sequence[SegmentChange]) -> str:
+def _where(segments: Sequence[SegmentChange], confined: str) -> str:
+    if confined:
+        return f" with {confined}"
     if not segments:
         return ""
     first = segments[0]

@@ -85,6 +85,24 @@ class WindowRows:
         rows = [self.rows[place] for place in places]
         return _laid_out(rows, total=len(rows), others=0)
 
+    def narrowed(self, places: Sequence[int]) -> "WindowRows":
+        """Pick rows of a part of the window, which then has that many events fewer."""
+        rows = [self.rows[place] for place in places]
+        gone = len(self) - len(rows)
+        return _laid_out(rows, total=self.total - gone, others=self.others)
+
+    def of_segment(self, name: str, value: str) -> "WindowRows":
+        """Keep the rows of one segment."""
+        return self.narrowed(
+            [i for i, row in enumerate(self.rows) if dict(row["segment"] or ()).get(name) == value]
+        )
+
+    def of_bundle(self, sha: str) -> "WindowRows":
+        """Keep the rows that one bundle scored; the rest are others."""
+        rows = [row for row in self.rows if row["bundle_sha"] == sha]
+        others = self.others + len(self) - len(rows)
+        return _laid_out(rows, total=self.total, others=others)
+
     def flagged(self, fewest: int) -> Share:
         """Estimate the share flagged, each episode counting once with its own share."""
         if not len(self):
