@@ -140,6 +140,32 @@ def rebaseline(
 
 
 @app.command()
+def drill(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    version: Annotated[
+        str | None, typer.Option("--version", help="Version; else the one that is served.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="All pictures, severities and shares; minutes.")
+    ] = False,
+    novel: Annotated[
+        Path | None, typer.Option("--novel", help="Pictures of things the model never saw.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The imported folder: more held-out pictures.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with curves to this file.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Decides every draw.")] = 0,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Certify a model's alarms: false alarms, delays, and what would go unseen."""
+    _run("drill", **locals())
+
+
+@app.command()
 def up(as_json: Json = False, config: Config = None) -> None:
     """Run the gateway and the monitor until Ctrl-C."""
     _run("up", as_json=as_json, config=config)

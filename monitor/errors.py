@@ -31,6 +31,7 @@
     ├── AlarmResolved             an alarm that is over cannot be acknowledged
     ├── NotFound                  no model, event, alarm or window of that name
     ├── DecisionsUnreadable       a file of decisions that cannot be read as one
+    ├── DrillRefused              a bundle that holds nothing to drill
     ├── NotDelivered              a notice's destination did not take it
     └── ClientError
         ├── NothingToSend         no input there to send
@@ -311,6 +312,16 @@ class DecisionsUnreadable(FieldwatchError):
             f"{file} cannot be read as decisions: {cause}. It is a CSV file with a header, a "
             "Parquet file or a .jsonl file with one object a line, and needs a column 'label' and "
             "'event_id' or 'case_id'."
+        )
+
+
+class DrillRefused(FieldwatchError):
+    """A bundle holds nothing that could be drilled."""
+
+    def __init__(self, model: str, cause: str, way_out: str) -> None:
+        super().__init__(
+            f"{model} cannot be drilled: {cause}. Until it is, its alarms open as tickets; "
+            f"{way_out}."
         )
 
 

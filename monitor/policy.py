@@ -11,7 +11,8 @@ Rules
   its stream neither crosses nor finds more evidence of a change than before: a crossing restarts
   the stream from nothing, so a change that goes on takes a while to cross again.
 - Alarms of a model that stand open together share an incident.
-- Only a valid drill certificate lets an alarm page. An uncertified reference opens no alarm at all.
+- Only a valid drill certificate lets an alarm page, and only one of `PAGING`. An uncertified
+  reference opens no alarm at all.
 - A bundle that is no longer routed sees no more episodes, so its alarms end with it.
 """
 
@@ -33,6 +34,9 @@ from monitor.domain import (
 MIN_RESOLVE_AFTER = 100
 """Fewest quiet episodes that end an alarm; a drill may ask for more, never for fewer."""
 
+PAGING = frozenset({AlarmKind.NOVELTY, AlarmKind.DOMAIN_DRIFT})
+"""These and only these page for drift; the other streams open tickets beside them."""
+
 CROSSINGS_KEPT = 20
 """Most crossings an alarm's evidence lists: the first and the latest ones."""
 
@@ -53,6 +57,8 @@ class Rules:
     """Whether the bundle's reference supports the detectors' guarantee; if not, no alarm opens."""
     certificate: str | None = None
     """Name of a valid drill certificate for this bundle and detector configuration."""
+    no_certificate: str = "nobody has measured this bundle's false alarms and delays"
+    """Why there is none, when there is none."""
     expected_flag_rate: float = 0.0
     """Share of healthy inputs that is flagged; the bundle's alpha."""
     resolve_after: int = MIN_RESOLVE_AFTER
@@ -102,15 +108,15 @@ def kind_of(stream: StreamName) -> AlarmKind:
             return AlarmKind.PROPERTY_SHIFT
 
 
-def severity_of(rules: Rules) -> tuple[Severity, str]:
+def severity_of(rules: Rules, kind: AlarmKind) -> tuple[Severity, str]:
     """Decide how loudly an alarm may speak, and why."""
     if not rules.certified:
         return Severity.CHART, "the reference is not certified: its evidence is charted only"
+    if kind not in PAGING:
+        return Severity.TICKET, f"{kind} explains, and never pages by itself"
     if rules.certificate is None:
-        return Severity.TICKET, (
-            "no drill certificate yet: nobody has measured this bundle's false alarms and delays"
-        )
-    return Severity.PAGE, f"certified by drill {rules.certificate}"
+        return Severity.TICKET, f"no valid drill certificate: {rules.no_certificate}"
+    return Severity.PAGE, f"certified by the {rules.certificate}"
 
 
 def decide(
@@ -211,7 +217,7 @@ def _cross(
             alarm=refreshed,
             reason=f"{title} crossed again ({refreshed.crossings} times now)",
         )
-    severity, severity_reason = severity_of(rules)
+    severity, severity_reason = severity_of(rules, kind)
     incident = next((alarm.incident_id for alarm in open_alarms.values()), None)
     opened = Alarm(
         id=new_id(),

@@ -9,10 +9,13 @@ from typing import Literal
 import msgspec
 from rich.markup import escape
 
+from monitor.certificate import Certificate
+from monitor.commands.drill import show_briefly
 from monitor.commands.keys import ACTOR
 from monitor.commands.progress_bars import Bars
 from monitor.commands.screen import console, percent, print_json, table
 from monitor.errors import OptionInvalid
+from monitor.services.drill import certify
 from monitor.services.register import Registration, register
 from monitor.settings import MonitorSettings
 from monitor.store.settings import load_settings
@@ -38,6 +41,8 @@ class Imported:
     path: Path
     parity: Parity
     registration: Registration
+    certificate: Certificate | None
+    """What the quick drill found; ``None`` when it was skipped."""
     report: Report
 
 
@@ -84,7 +89,11 @@ def run(
     )
     with Bars(quiet=as_json) as bars:
         bundle = import_learner(request, bars)
-    registration = register(context.engine, bundle, serve=serve, actor=ACTOR, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        registration = register(context.engine, bundle, serve=serve, actor=ACTOR, now=now)
+        certificate = (
+            certify(context, bundle, bars, seed=seed, by=ACTOR, now=now) if drill else None
+        )
     report = msgspec.json.decode(bundle.read("report.json"), type=Report)
     if as_json:
         print_json(
@@ -95,12 +104,14 @@ def run(
                 path=bundle.path,
                 parity=bundle.manifest.parity,
                 registration=registration,
+                certificate=certificate,
                 report=report,
             )
         )
     else:
         _show_report(report)
         _show_bundle(bundle, report, registration)
+        show_briefly(certificate, name)
     return 0
 
 

@@ -7,10 +7,13 @@ from typing import get_args
 
 from rich.markup import escape
 
+from monitor.certificate import Certificate
+from monitor.commands.drill import show_briefly
 from monitor.commands.keys import ACTOR
 from monitor.commands.progress_bars import Bars
 from monitor.commands.screen import console, percent, print_json
 from monitor.errors import OptionInvalid
+from monitor.services.drill import certify
 from monitor.services.rebaseline import Outcome, Wish, rebaseline
 from monitor.services.register import Registration
 from monitor.wiring import open_store
@@ -35,6 +38,8 @@ class Done:
     judged_after: int
     rebaselined: Rebaseline
     registration: Registration
+    certificate: Certificate | None
+    """What the quick drill found; ``None`` when it was skipped."""
     notes: tuple[str, ...]
 
 
@@ -64,10 +69,24 @@ def run(
         outcome = rebaseline(
             context, wish, by=ACTOR, clock=lambda: datetime.now(UTC), progress=bars
         )
+        bundle = outcome.made.bundle
+        certificate = (
+            certify(
+                context,
+                bundle,
+                bars,
+                seed=bundle.manifest.seed,
+                by=ACTOR,
+                now=datetime.now(UTC),
+            )
+            if drill
+            else None
+        )
     if as_json:
-        print_json(_done(outcome))
+        print_json(_done(outcome, certificate))
     else:
-        _show(_done(outcome), outcome.parent_version)
+        _show(_done(outcome, certificate), outcome.parent_version)
+        show_briefly(certificate, name)
     return 0
 
 
@@ -79,7 +98,7 @@ def _mode(mode: str) -> Mode:
     raise OptionInvalid("--mode", mode, f"the choices are {' and '.join(get_args(Mode))}")
 
 
-def _done(outcome: Outcome) -> Done:
+def _done(outcome: Outcome, certificate: Certificate | None) -> Done:
     made, manifest = outcome.made, outcome.made.bundle.manifest
     assert manifest.rebaselined is not None
     return Done(
@@ -95,6 +114,7 @@ def _done(outcome: Outcome) -> Done:
         judged_after=made.judged_after,
         rebaselined=manifest.rebaselined,
         registration=outcome.registration,
+        certificate=certificate,
         notes=made.notes,
     )
 

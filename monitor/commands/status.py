@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 
+from monitor.certificate import State
 from monitor.commands.alarms import alarm_table
 from monitor.commands.screen import age, clock, console, interval, percent, print_json, table
 from monitor.commands.windows import name
@@ -77,6 +78,7 @@ def render(found: InstallationStatus) -> RenderableType:
         for model in found.models
         if not model.certified
     ]
+    parts += [line for model in found.models for line in _certificate(model)]
     alarms = [alarm for model in found.models for alarm in model.alarms]
     parts.append(alarm_table(alarms, "open alarms") if alarms else "No alarm stands open.")
     if found.resolved:
@@ -102,6 +104,24 @@ def render(found: InstallationStatus) -> RenderableType:
         f"notices: {notices.pending} pending, {notices.dead} given up"
     )
     return Group(*parts)
+
+
+def _certificate(model: ModelStatus) -> list[str]:
+    standing = model.certificate
+    if standing is None or not model.certified:
+        return []
+    named = f"{model.model} {model.version}"
+    if standing.state is State.VALID:
+        lines = [f"{named}: novelty and domain drift page, {escape(standing.reason)}"]
+    else:
+        lines = [
+            f"[yellow]{named} never pages:[/] certificate {standing.state}, "
+            f"{escape(standing.reason)}; `fieldwatch drill {model.model}`"
+        ]
+    if standing.weak_spots:
+        weak = escape(", ".join(standing.weak_spots))
+        lines.insert(0, f"[red]{named} would miss:[/] {weak} (accuracy lost, nothing seen)")
+    return lines
 
 
 def _models(found: InstallationStatus) -> RenderableType:

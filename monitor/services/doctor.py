@@ -10,6 +10,7 @@ from monitor.services.findings import Check, Finding, Verdict, fault
 from monitor.services.process_checks import clocks, gateways, schedule
 from monitor.services.state_checks import (
     bundles,
+    certificates,
     disk,
     events_table,
     keys,
@@ -41,6 +42,7 @@ CHECKS: dict[str, Check] = {
     "events": events_table,
     "keys": keys,
     "bundles": bundles,
+    "certificate": certificates,
     "gateways": gateways,
     "monitor": schedule,
     "clocks": clocks,

@@ -27,6 +27,7 @@ from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
 from monitor.store.budget import Entry, Holder, Ledger, same_claims
 from monitor.store.bundles import Bundles
+from monitor.store.certificates import Certificates
 from monitor.store.cursors import Cursors
 from monitor.store.engine import database_now, reading
 from monitor.store.exclusions import Exclusions
@@ -181,6 +182,7 @@ def _load(context: Context, model: str) -> Loaded:
             cursors=Cursors(conn).load(model),
             states=Streams(conn).load(model, snapshot.bundle_sha),
             standing=Alarms(conn).all(model=model, state=AlarmState.OPEN),
+            stamps=Certificates(conn).stamps(model),
         )
 
 

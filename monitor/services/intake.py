@@ -12,9 +12,11 @@ import pyarrow as pa
 from uuid6 import uuid7
 
 from monitor import policy
+from monitor.certificate import Stamp, State
 from monitor.domain import Alarm, Crossing, Exclusion, Mode, Status, StreamKey, StreamName
 from monitor.policy import Outcome, Rules
 from monitor.rollouts.snapshot import Snapshot
+from monitor.services import certificates
 from monitor.services import episodes as record
 from monitor.services.assess import floor
 from monitor.services.episodes import Episode, Selection
@@ -42,6 +44,8 @@ class Loaded:
     cursors: Mapping[str, int]
     states: Mapping[StreamKey, StoredState]
     standing: Sequence[Alarm]
+    stamps: Sequence[Stamp] = ()
+    """The model's drill certificates, newest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +155,7 @@ def decide(
             crossings.setdefault(places[position], []).append(crossing)
         rises[key.stream] = rises.get(key.stream, set()) | {places[i] for i in played.rises}
     superseded = policy.supersede(loaded.standing, sha, now)
-    rules = Rules(
-        certified=is_certified(loaded, reference),
-        expected_flag_rate=reference.manifest.alpha,
-        resolve_after=options.detectors.resolve_after,
-    )
+    rules = _rules(loaded, reference, options, crossed=bool(crossings))
     outcome = policy.decide(
         [alarm for alarm in loaded.standing if alarm.bundle_sha == sha],
         crossings,
@@ -179,6 +179,30 @@ def decide(
 def is_certified(loaded: Loaded, reference: Reference) -> bool:
     """Tell whether alarms of the routed bundle mean something."""
     return reference.certified and loaded.bundle.certified
+
+
+def _rules(
+    loaded: Loaded, reference: Reference, options: MonitorOptions, *, crossed: bool
+) -> Rules:
+    rules = Rules(
+        certified=is_certified(loaded, reference),
+        expected_flag_rate=reference.manifest.alpha,
+        resolve_after=options.detectors.resolve_after,
+    )
+    if not crossed:
+        # No alarm opens, so nothing depends on the certificate.
+        return rules
+    found = certificates.standing(
+        loaded.stamps,
+        loaded.snapshot.bundle_sha,
+        options.detectors,
+        reference.baseline,
+        loaded.snapshot.episode_gap_s,
+    )
+    if found.state is not State.VALID:
+        return replace(rules, no_certificate=found.reason)
+    longest = max(rules.resolve_after, found.resolve_after or 0)
+    return replace(rules, certificate=found.name, resolve_after=longest)
 
 
 def _begun(loaded: Loaded, key: StreamKey, now: datetime) -> datetime:

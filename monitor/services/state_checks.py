@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from monitor.certificate import State
+from monitor.errors import BundleUntrusted
 from monitor.services import assess
+from monitor.services.certificates import look_up
 from monitor.services.context import Context
 from monitor.services.findings import Finding, Verdict, fault, fine
 from monitor.settings import Addresses
@@ -107,6 +110,34 @@ def bundles(context: Context, _: Addresses) -> Iterator[Finding]:
         else:
             yield fine("bundles", f"{model} {bundle.version} is whole")
     yield from _strays(context.settings.store.bundles, {Path(b.path) for b in registered.values()})
+
+
+def certificates(context: Context, _: Addresses) -> Iterator[Finding]:
+    """May the alarms of what is served page?"""
+    with reading(context.engine) as conn:
+        models = sorted(Routes(conn).current())
+    for model in models:
+        try:
+            found = look_up(context, model).standing
+        except (BundleError, BundleUntrusted):
+            # Said already, where bundles are checked.
+            continue
+        if found.state is State.VALID:
+            yield fine("certificate", f"{model}: {found.reason}")
+        else:
+            yield Finding(
+                check="certificate",
+                verdict=Verdict.NOTE,
+                found=f"alarms of {model} never page: {found.reason}",
+                mend=f"`fieldwatch drill {model}`",
+            )
+        if found.weak_spots:
+            yield Finding(
+                check="certificate",
+                verdict=Verdict.NOTE,
+                found=f"{model} loses accuracy unseen under {', '.join(found.weak_spots)}",
+                mend="train on such inputs, or watch accuracy with labels",
+            )
 
 
 def _strays(folder: Path, registered: set[Path]) -> Iterator[Finding]:

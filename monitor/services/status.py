@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from monitor.certificate import Standing
 from monitor.domain import Alarm, AlarmState, Exclusion, Stage, Status, StreamName, Window
 from monitor.errors import NotFound
 from monitor.metrics import ModelReading, Readings, StreamReading
@@ -13,6 +14,7 @@ from monitor.rollouts.kill import KillLatch, is_killed
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import assess
 from monitor.services.affected import AffectedStream, read_affected
+from monitor.services.certificates import standing
 from monitor.services.conclusion import Conclusion, SilentUnit, conclude, silent_units
 from monitor.services.context import Context
 from monitor.services.gauge import AccuracyStatus, summarise_accuracy
@@ -27,6 +29,7 @@ from monitor.stats.window_tests import WindowFinding
 from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles, RegisteredBundle
+from monitor.store.certificates import Certificates
 from monitor.store.engine import database_now, reading
 from monitor.store.event import UNKNOWN_MODEL
 from monitor.store.exclusions import Exclusions
@@ -105,6 +108,8 @@ class ModelStatus:
     differences: tuple[WindowFinding, ...]
     """In what the last window differs from the reference, the surest first; it explains and never
     pages."""
+    certificate: Standing | None
+    """Whether its alarms may page; ``None`` when its bundle cannot be read."""
     fault: str | None
     """Why the bundle cannot be read, if it cannot."""
 
@@ -236,6 +241,15 @@ def _model(
         accuracy=summarise_accuracy(AccuracyReadings(conn).all().get(name), snapshot.bundle_sha),
         window=read_window(last, fewest) if last else None,
         differences=differences(context, registered, last),
+        certificate=None
+        if reference is None
+        else standing(
+            Certificates(conn).stamps(name),
+            snapshot.bundle_sha,
+            options,
+            reference.baseline,
+            snapshot.episode_gap_s,
+        ),
         fault=fault,
     )
 

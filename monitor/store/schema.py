@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from monitor.store.columns import UTCDateTime
 
-HEAD = "0003"
+HEAD = "0004"
 """The migration this program was written for."""
 
 metadata = MetaData(
@@ -354,6 +354,26 @@ job_runs = Table(
     Index("ix_job_runs_newest", "job", "started_at"),
 )
 """When each job last ran, and how it went."""
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("bundle_sha", String(64), ForeignKey("bundles.sha"), nullable=False),
+    Column("configuration", String(64), nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("depth", String(16), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("refused", Text),
+    Column("resolve_after", Integer, nullable=False),
+    Column("weak_spots", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    CheckConstraint("depth IN ('quick', 'full')", name="depth"),
+    Index("ix_certificates_of_model", "model", "created_at"),
+)
+"""What drills found; one that refused nothing lets the alarms of its bundle and detectors page."""
 
 audit = Table(
     "audit",

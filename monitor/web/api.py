@@ -13,6 +13,7 @@ from monitor.rollouts.kill import KillLatch
 from monitor.services import (
     browse,
     budget,
+    certificates,
     decide,
     explain,
     gauge,
@@ -150,6 +151,12 @@ def get_accuracy(
         raise OptionInvalid("from", str(since), f"it must lie before {until}")
     window = Window(start=since, end=until)
     return gauge.gauge(context, model, window, gauge.read_segment(segment))
+
+
+@router.get("/models/{model}/certificate", tags=["state"])
+def get_certificate(context: InContext, model: str) -> certificates.ModelCertificate:
+    """What a model's last drill found, and whether its alarms may page."""
+    return certificates.look_up(context, model)
 
 
 @router.get("/streams", tags=["state"])

@@ -35,6 +35,7 @@ HEAVY = (
 )
 COMMANDS = {
     "import",
+    "drill",
     "up",
     "gateway",
     "monitor",

@@ -56,7 +56,7 @@ def test_novel_inputs_open_one_alarm_with_its_evidence(installation: Installatio
     [alarm] = alarms(installation)
     assert alarm.kind is AlarmKind.NOVELTY
     assert alarm.severity is Severity.TICKET
-    assert "no drill certificate yet" in alarm.severity_reason
+    assert "no valid drill certificate" in alarm.severity_reason
     assert alarm.crossings > 1
     assert alarm.evidence.crossings[0].onset_event_id in strange
     assert {worst.event_id for worst in alarm.evidence.worst} <= set(strange)

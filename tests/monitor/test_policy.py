@@ -114,10 +114,20 @@ def test_alarms_that_stand_open_together_share_an_incident() -> None:
 
 
 def test_without_a_drill_certificate_an_alarm_is_a_ticket_and_says_so() -> None:
-    assert severity_of(RULES)[0] is Severity.TICKET
-    assert "no drill certificate yet" in severity_of(RULES)[1]
-    assert severity_of(Rules(certified=True, certificate="d1"))[0] is Severity.PAGE
-    assert severity_of(Rules(certified=False, certificate="d1"))[0] is Severity.CHART
+    void = Rules(certified=True, no_certificate="void: the weights changed")
+    assert severity_of(RULES, AlarmKind.NOVELTY)[0] is Severity.TICKET
+    assert severity_of(void, AlarmKind.NOVELTY)[1].endswith("void: the weights changed")
+
+
+def test_with_a_certificate_novelty_and_domain_drift_page_and_nothing_else_does() -> None:
+    rules = Rules(certified=True, certificate="quick drill of today")
+    paging = {kind for kind in AlarmKind if severity_of(rules, kind)[0] is Severity.PAGE}
+    assert paging == {AlarmKind.NOVELTY, AlarmKind.DOMAIN_DRIFT}
+
+
+def test_an_uncertified_reference_never_pages_whatever_its_certificate() -> None:
+    rules = Rules(certified=False, certificate="d1")
+    assert {severity_of(rules, kind)[0] for kind in AlarmKind} == {Severity.CHART}
 
 
 def test_an_uncertified_reference_opens_no_alarm() -> None:
