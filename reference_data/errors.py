@@ -7,7 +7,8 @@
     ├── BundleError
     │   ├── BundleMissing    no bundle there, or a file of it is gone
     │   ├── BundleCorrupt    a file's bytes are not those the manifest names
-    │   └── BundleTooNew     written by a newer Fieldwatch
+    │   ├── BundleTooNew     written by a newer Fieldwatch
+    │   └── BundleMixed      its parts do not belong to one model
     └── ImportRefused        a Learner or its data that cannot be imported faithfully
 
 Each message names the thing, the cause and the way out.
@@ -82,6 +83,16 @@ class BundleTooNew(BundleError):
         super().__init__(
             f"the bundle {path} has format {found}; this Fieldwatch reads up to {supported}. "
             "Upgrade Fieldwatch, or import the model again with this version."
+        )
+
+
+class BundleMixed(BundleError):
+    """Parts of the bundle do not belong to one model."""
+
+    def __init__(self, path: Path, file: str, found: int, expected: int) -> None:
+        super().__init__(
+            f"{file} of the bundle {path} holds embeddings of {found} numbers, and its model's "
+            f"have {expected}. A model whose embedding changed is another version: import it again."
         )
 
 

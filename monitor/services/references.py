@@ -13,6 +13,7 @@ from monitor.services.baseline import Baseline, read_baseline
 from monitor.store.bundles import RegisteredBundle
 from reference_data import window_reference
 from reference_data.bundle import Bundle, Manifest, load
+from reference_data.errors import BundleMixed
 from reference_data.guarantee import flag_band
 from reference_data.window_reference import Absent, WindowReference
 
@@ -93,6 +94,8 @@ def read_reference(bundle: Bundle) -> Reference:
     manifest = bundle.manifest
     calibrated = len(arrays["semantic"])
     embeddings = arrays["embeddings"].astype(np.float32)
+    if embeddings.shape[1] != manifest.embedding_dim:
+        raise BundleMixed(bundle.path, "reference.npz", embeddings.shape[1], manifest.embedding_dim)
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     table = parquet.read_table(BufferReader(bundle.read("reference.parquet")))
     rows = arrays["embedding_rows"].tolist()

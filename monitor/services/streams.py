@@ -323,6 +323,7 @@ class _Opening:
         )
 
 
+@functools.lru_cache(maxsize=256)
 def unwatched(name: StreamName, baseline: Baseline) -> str | None:
     """Say why a bundle has no such stream; ``None`` when it has."""
     if name is StreamName.FLAG_RATE and baseline.flagged is None:
@@ -369,6 +370,7 @@ def detector_configuration(
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+@functools.lru_cache(maxsize=256)
 def _bets(name: StreamName, baseline: Baseline, delta: float, kappa: float) -> Betting:
     match name:
         case StreamName.SEMANTIC | StreamName.DOMAIN | StreamName.CONFIDENCE:
@@ -389,5 +391,5 @@ def _bets(name: StreamName, baseline: Baseline, delta: float, kappa: float) -> B
 
 @functools.lru_cache(maxsize=1_024)
 def _ranks(rows: int, delta: float, kappa: float) -> Bets:
-    # Tables never change, and a model with many segments needs many of them in every pass.
+    # Tables never change, and a model with many segments needs many of them at every pass.
     return rank_bets(rows, delta=delta, kappa=kappa)
