@@ -9,7 +9,8 @@ Rules
 - One alarm per model and kind stands open at a time; a further crossing refreshes it.
 - An alarm resolves after `Rules.resolve_after` quiet episodes in a row. An episode is quiet when
   its stream neither crosses nor finds more evidence of a change than before: a crossing restarts
-  the stream from nothing, so a change that goes on takes a while to cross again.
+  the stream from nothing, so a change that goes on takes a while to cross again. Only episodes
+  that one of the alarm's streams watches count: those of its segment, when only that one crossed.
 - Alarms of a model that stand open together share an incident.
 - Only a valid drill certificate lets an alarm page, and only one of `PAGING`. An uncertified
   reference opens no alarm at all.
@@ -126,6 +127,7 @@ def decide(
     times: Sequence[datetime],
     rules: Rules,
     new_id: Callable[[], str],
+    segments: Sequence[Set[str]] = (),
 ) -> Outcome:
     """Fold a stretch of episodes into a model's alarms.
 
@@ -143,6 +145,8 @@ def decide(
         What the owner has set.
     new_id
         Makes the id of a new alarm or incident.
+    segments
+        The watched segments each episode is of; none when absent.
 
     Raises
     ------
@@ -163,12 +167,20 @@ def decide(
             open_alarms[change.alarm.kind] = change.alarm
             quiet[change.alarm.kind] = 0
             crossed.add(change.alarm.kind)
+        here = {"", *(segments[position] if segments else ())}
         for kind in [kind for kind in open_alarms if kind not in crossed]:
+            if not here & _watched(open_alarms[kind]):
+                continue
             quiet[kind] = 0 if position in rising.get(kind, ()) else quiet[kind] + 1
             if quiet[kind] >= open_alarms[kind].resolve_after:
                 changes.append(_resolve(open_alarms.pop(kind), quiet.pop(kind), at))
     left = tuple(replace(alarm, quiet_episodes=quiet[kind]) for kind, alarm in open_alarms.items())
     return Outcome(changes=tuple(changes), standing=left)
+
+
+def _watched(alarm: Alarm) -> set[str]:
+    """Name the segments whose streams crossed; an episode of another says nothing of them."""
+    return {crossing.segment for crossing in alarm.evidence.crossings}
 
 
 def supersede(standing: Sequence[Alarm], routed_sha: str, now: datetime) -> tuple[Change, ...]:

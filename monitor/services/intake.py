@@ -163,6 +163,7 @@ def decide(
         [episode.at for episode in episodes],
         rules,
         lambda: str(uuid7()),
+        [episode.segments for episode in episodes],
     )
     return Decided(
         counts=_count(events),

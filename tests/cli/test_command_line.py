@@ -42,6 +42,7 @@ COMMANDS = {
     "send",
     "status",
     "windows",
+    "budget",
     "doctor",
     "demo",
     "keys",
@@ -180,6 +181,36 @@ def test_status_shows_models_evidence_and_alarms(with_alarm: Installation, run: 
     code, _, err = run("status", "--model", "wolves")
     assert code == 1
     assert "there is no model wolves. Those served are bears." in err
+
+
+def test_the_budget_is_shown_with_its_ledger(with_alarm: Installation, run: Run) -> None:
+    code, out, _ = run("budget")
+    assert code == 0
+    for text in ("90 days", "100.0% is held by 4 streams", "class_rates", "began"):
+        assert text in out
+    found = parsed(run, "budget", "--history", "2")
+    assert found["held"] == pytest.approx(1)
+    assert len(found["history"]) == 2
+    assert found["shares"][0]["stream"]["stream"] == "semantic"
+
+
+def test_an_alarm_is_acknowledged_in_the_name_of_the_key_on_this_machine(
+    with_alarm: Installation, run: Run
+) -> None:
+    [listed] = parsed(run, "alarms", "list")
+    code, out, _ = run("alarms", "acknowledge", listed["id"], "--reason", "lens [cleaned]")
+    assert code == 0
+    assert "is acknowledged by admin: lens [cleaned]" in out
+    code, out, _ = run("alarms", "acknowledge", listed["id"], "--reason", "again")
+    assert code == 0
+    assert "was acknowledged already by admin: lens [cleaned]" in out
+    code, out, _ = run("alarms", "show", listed["id"])
+    assert "UTC by admin: lens" in out
+    done = parsed(run, "alarms", "acknowledge", listed["id"], "--reason", "again")
+    assert done["acknowledged_reason"] == "lens [cleaned]"
+    code, _, err = run("alarms", "acknowledge", "nothing", "--reason", "slip")
+    assert code == 1
+    assert "alarms list --all" in err
 
 
 def test_status_counts_what_the_served_version_answered_and_what_named_no_model(

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -94,6 +95,19 @@ def test_an_alarm_stands_while_the_evidence_of_its_stream_still_rises() -> None:
     assert [change.action for change in outcome.changes] == [Action.OPENED, Action.RESOLVED]
     assert outcome.changes[1].alarm.resolved_at == START + timedelta(seconds=140 + 100)
     assert "without more evidence" in outcome.changes[1].reason
+
+
+def test_only_episodes_of_its_segment_are_quiet_for_an_alarm_of_that_segment() -> None:
+    north = replace(crossing(), segment="site=north")
+    where = [frozenset({"site=north"} if i % 4 == 0 else {"site=south"}) for i in range(500)]
+    outcome = decide([], {0: [north]}, {}, times(500), RULES, ids(), where)
+    [opened, resolved] = outcome.changes
+    assert resolved.alarm.resolved_at == times(500)[400]
+    # Once all traffic has crossed as well, every episode counts.
+    both = {0: [north, crossing()]}
+    [*_, resolved] = decide([], both, {}, times(500), RULES, ids(), where).changes
+    assert resolved.alarm.resolved_at == times(500)[100]
+    assert opened.reason.startswith("semantic site=north crossed its threshold")
 
 
 def test_a_crossing_after_resolution_in_the_same_stretch_opens_a_new_alarm() -> None:
