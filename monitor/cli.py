@@ -273,6 +273,19 @@ def windows(
 
 
 @app.command()
+def audit(
+    target: Annotated[
+        str | None, typer.Option("--target", help="Only this, as model/NAME or bundle/DIGEST.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Most to list.")] = 50,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """List who did what to what, the latest first."""
+    _run("audit", target=target, limit=limit, as_json=as_json, config=config)
+
+
+@app.command()
 def doctor(as_json: Json = False, config: Config = None) -> None:
     """Look for the usual faults and say how to mend each; exit 1 if there is one."""
     _run("doctor", as_json=as_json, config=config)

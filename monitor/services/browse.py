@@ -12,6 +12,7 @@ from monitor.errors import NotFound
 from monitor.services.context import Context
 from monitor.services.references import Reference
 from monitor.store.alarms import Alarms
+from monitor.store.audit import Audit, AuditEntry
 from monitor.store.bundles import Bundles
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
@@ -178,6 +179,14 @@ def picture(context: Context, event_id: str) -> bytes:
             "the monitor forgets them in time ([gateway] keep, [monitor] keep_payloads_days).",
         )
     return jpeg
+
+
+def audit_trail(
+    context: Context, *, target: str | None = None, limit: int = 50
+) -> list[AuditEntry]:
+    """List what people, and Fieldwatch by itself, did: newest first, optionally to one thing."""
+    with reading(context.engine) as conn:
+        return Audit(conn).all(target=target, limit=limit)
 
 
 def list_alarms(

@@ -21,7 +21,7 @@ CONCENTRATED = 0.6
 _MORE = {
     "aspect": ("wider", "narrower"),
     "brightness": ("brighter", "darker"),
-    "bytes": ("larger as files", "smaller as files"),
+    "bytes": ("larger in bytes", "smaller in bytes"),
     "contrast": ("of more contrast", "of less contrast"),
     "height": ("higher", "lower"),
     "saturation": ("more colourful", "less colourful"),
@@ -70,16 +70,23 @@ def headline(
     when = _when(alarm, since, until)
     if not flagged.of:
         return f"{when}, no scored input of {model} is recorded any more."
-    who = f"inputs of {model}{_where(segments, segment)}"
-    what = _what(alarm, scores, classes, moved=flagged.low > expected, most=flagged.low > _MOST)
-    words = f"{when}, {who} {what}: {_flags(flagged, expected)}"
+    one = None if segment else _concentrated(segments)
+    where = (
+        f" with {segment}" if segment else "" if one is None else f" with {one.column} {one.value}"
+    )
+    here = flagged if one is None else one.flagged
+    what = _what(alarm, scores, classes, moved=here.low > expected, most=here.low > _MOST)
+    words = f"{when}, inputs of {model}{where} {what}: {_flags(here, expected)}"
+    if one is not None and flagged.of > here.of:
+        elsewhere = (flagged.count - here.count) / (flagged.of - here.of)
+        words += f"; {percent(max(0.0, elsewhere))} of the others are"
     described = describe(properties)
     return f"{words}. Against training they are {described}." if described else f"{words}."
 
 
 def event_headline(exhibit: Exhibit, p_value: float, places: Sequence[PropertyPlace]) -> str:
     """Say in one sentence how unusual an input is, and in what."""
-    rarity = f"about {percent(p_value)} of healthy inputs look as unusual"
+    rarity = f"{percent(p_value)} of healthy inputs look as unusual"
     seen = f"predicted {exhibit.prediction} with confidence {exhibit.confidence:.2f}"
     judged = "flagged" if exhibit.flagged else "not flagged"
     odd = [
@@ -135,6 +142,8 @@ def clock(at: datetime) -> str:
 
 def percent(share: float) -> str:
     """Write a share for a sentence."""
+    if 0 < share < 0.001:
+        return "less than 0.1%"
     return f"{share:.1%}" if 0 < share < 0.095 else f"{share:.0%}"
 
 
@@ -148,17 +157,16 @@ def _when(alarm: Alarm | None, since: datetime, until: datetime) -> str:
     return f"From {clock(since)} to {end} UTC"
 
 
-def _where(segments: Sequence[SegmentChange], confined: str) -> str:
-    if confined:
-        return f" with {confined}"
+def _concentrated(segments: Sequence[SegmentChange]) -> SegmentChange | None:
+    """Find the segment that most of the flags come from, if one is behind them."""
     if not segments:
-        return ""
+        return None
     first = segments[0]
     mine = first.contribution or 0.0
     # Most of the flags from a segment with most of the traffic says nothing about it.
-    if mine < CONCENTRATED or first.traffic > 0.8 * mine:
-        return ""
-    return f" from {first.column} {first.value}"
+    if first.flagged.estimate is None or mine < CONCENTRATED or first.traffic > 0.8 * mine:
+        return None
+    return first
 
 
 def _what(

@@ -28,6 +28,7 @@ from monitor.services.context import Context
 from monitor.services.decision_rows import LONGEST, Delivery
 from monitor.services.explanation import EventExplanation, Explanation
 from monitor.services.stream_status import StreamStatus
+from monitor.store.audit import AuditEntry
 
 router = APIRouter(prefix="/v1")
 
@@ -291,6 +292,18 @@ def get_window_test(
 ) -> windows.WindowReport:
     """Compare a range of the record with the reference: what differs, and by how much."""
     return windows.compare(context, model, start=start, end=end, segment=segment)
+
+
+@router.get("/audit", tags=["state"])
+def get_audit(
+    context: InContext,
+    target: Annotated[
+        str | None, Query(max_length=500, description="Such as model/bears or bundle/<digest>.")
+    ] = None,
+    limit: Limit = 50,
+) -> list[AuditEntry]:
+    """Who did what to what, newest first."""
+    return browse.audit_trail(context, target=target, limit=limit)
 
 
 @router.get("/keys", tags=["keys"])

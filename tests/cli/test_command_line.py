@@ -54,6 +54,7 @@ COMMANDS = {
     "rollout",
     "explain",
     "rebaseline",
+    "audit",
 }
 
 
@@ -284,6 +285,16 @@ def test_an_alarm_an_event_and_a_stretch_of_time_are_explained(
     ):
         code, _, err = run(*arguments)
         assert (code, err.count("\n")) == (2, 1), err
+
+
+def test_what_was_done_is_listed_newest_first(with_alarm: Installation, run: Run) -> None:
+    run("rollout", "kill", "--reason", "smoke [bold]")
+    run("rollout", "unkill", "--reason", "no fire")
+    entries = parsed(run, "audit", "--limit", "2")
+    assert [each["detail"]["reason"] for each in entries] == ["no fire", "smoke [bold]"]
+    assert parsed(run, "audit", "--target", "model/none") == []
+    _, out, _ = run("audit")
+    assert "smoke [bold]" in out
 
 
 def test_keys_are_made_listed_and_revoked(with_alarm: Installation, run: Run) -> None:

@@ -153,7 +153,7 @@ def test_an_alarm_is_explained_by_what_it_looks_like_what_moved_where_and_when(
     found = explain_alarm(context, site.alarm(context).id)
 
     assert found.headline.startswith("Since ")
-    assert "inputs of bears from " in found.headline
+    assert "inputs of bears with " in found.headline
     assert "Against training they are darker." in found.headline
     assert found.flagged.low > found.expected_flag_rate
     assert found.timeline.onset is not None
@@ -449,5 +449,5 @@ def test_an_explanation_without_a_segment_that_differs_names_none(site: Site) ->
     site.record(site.strange(bundle, 40, unit=None))
     found = everything(site, site.monitor())
     assert found.segments == ()
-    assert " from unit" not in found.headline
+    assert " with unit" not in found.headline
     assert replace(found, notes=()).notes == ()
