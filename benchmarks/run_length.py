@@ -23,26 +23,41 @@ Rows = npt.NDArray[np.intp]
 
 
 class Streams:
-    """The capital of many streams that share one table of bets."""
+    """The capital of many streams, each with a table of bets over the same observations."""
 
-    def __init__(self, bets: Bets, count: int) -> None:
-        self.pays: Floats = np.exp(bets.table)
-        """What each bet pays, [row of the table, bet]."""
-        self.capital: Floats = np.zeros((count, self.pays.shape[1]))
+    def __init__(self, tables: Sequence[Bets], which: Rows) -> None:
+        """Begin one stream per entry of `which`, the place of its table in `tables`."""
+        bets, rows = max(len(one.labels) for one in tables), len(tables[0].table)
+        # Tables may differ in the bets they have; what is missing pays nothing and is not counted.
+        self._pays: Floats = np.zeros((len(tables) * rows, bets))
+        shares = np.zeros((len(tables), bets))
+        for place, one in enumerate(tables):
+            self._pays[place * rows : (place + 1) * rows, : len(one.labels)] = np.exp(one.table)
+            shares[place, : len(one.labels)] = 1 / len(one.labels)
+        self._first_row = which * rows
+        self._shares = shares[which]
+        self.capital: Floats = np.zeros((len(which), bets))
         """[stream, bet]."""
         self._paid = np.empty_like(self.capital)
-        self._even = np.full(self.pays.shape[1], 1 / self.pays.shape[1])
 
     def play(self, rows: Rows, grant: float = 1.0) -> Floats:
-        """Play one event per stream, observed as a row of the table; give each one's evidence."""
-        np.take(self.pays, rows, axis=0, out=self._paid)
-        return self.receive(self._paid, grant)
+        """Play one event per stream, observed as a row of its table; give each one's evidence."""
+        np.take(self._pays, rows + self._first_row, axis=0, out=self._paid)
+        return self._receive(self._paid, grant)
 
-    def receive(self, paid: Floats, grant: float = 1.0) -> Floats:
-        """Play one episode per stream, given what its bets pay, [stream, bet]."""
+    def play_episodes(self, rows: Rows, grant: float = 1.0) -> Floats:
+        """Play one episode per stream, of frames observed as rows [stream, frame]: it pays the
+        mean of what its frames pay."""
+        self._paid[:] = self._pays[rows[:, 0] + self._first_row]
+        for frame in rows.T[1:]:
+            self._paid += self._pays[frame + self._first_row]
+        self._paid /= rows.shape[1]
+        return self._receive(self._paid, grant)
+
+    def _receive(self, paid: Floats, grant: float) -> Floats:
         self.capital += grant
         self.capital *= paid
-        evidence: Floats = self.capital @ self._even
+        evidence: Floats = np.einsum("sb,sb->s", self.capital, self._shares)
         return evidence
 
     def restart(self, which: npt.NDArray[np.bool_]) -> None:
@@ -64,6 +79,11 @@ class Reference:
     def rows(self, scores: Floats) -> Rows:
         """Place scores in the table's rows; no score ties with an edge."""
         return np.searchsorted(-self.edges, -scores)
+
+
+def alike(bets: Bets, count: int) -> Streams:
+    """Begin so many streams with one table of bets."""
+    return Streams([bets], np.zeros(count, dtype=np.intp))
 
 
 def references(calibrations: Floats, bets: Bets) -> list[Reference]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import f as f_distribution
+from scipy.special import fdtri
 
 Floats = npt.NDArray[np.float64]
 
@@ -121,7 +121,7 @@ def _largest_correlation(
     if not varies.any():
         return 0.0
     typical = (rows - float(frames @ frames) / rows) / between_freedom
-    lowest = float(f_distribution.ppf(1 - LEVEL, between_freedom, within_freedom))
+    lowest = float(fdtri(between_freedom, within_freedom, 1 - LEVEL))
     excess = between[varies] - lowest * within[varies]
     bounds = excess / (excess + typical * lowest * within[varies])
     return float(np.clip(bounds.max(), 0.0, 1.0))

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.run_length import (
     Streams,
+    alike,
     count_alarms,
     first_alarms,
     normal_masses,
@@ -12,6 +13,7 @@ from benchmarks.run_length import (
     sample_rows,
 )
 from monitor.stats import capital
+from monitor.stats.episode_bets import episode_log_e
 from monitor.stats.rank_bets import rank_bets
 from reference_data.conformal import p_values, ranks
 
@@ -22,10 +24,10 @@ C = 200.0
 def test_capital_and_alarms_equal_the_products() -> None:
     rng = np.random.default_rng(1)
     seen = np.maximum(0, rng.integers(0, 304, (300, 8)) - rng.integers(0, 60, 8))
-    streams = Streams(BETS, 8)
+    streams = alike(BETS, 8)
 
     counted = count_alarms(streams, BETS.rows[seen], np.full(8, C))
-    first = first_alarms(Streams(BETS, 8), BETS.rows[seen], np.full(8, C))
+    first = first_alarms(alike(BETS, 8), BETS.rows[seen], np.full(8, C))
 
     for stream in range(8):
         state, alarms, begun = capital.fresh(BETS), [], 0
@@ -46,7 +48,7 @@ def test_capital_and_alarms_equal_the_products() -> None:
 
 def test_grants_of_a_batch_come_before_its_first_event() -> None:
     seen = np.random.default_rng(2).integers(0, 304, (32, 1))
-    streams = Streams(BETS, 1)
+    streams = alike(BETS, 1)
     grants = [16.0 if place % 16 == 0 else 0.0 for place in range(32)]
 
     count_alarms(streams, BETS.rows[seen], np.array([np.inf]), period=16)
@@ -75,3 +77,28 @@ def test_rows_are_drawn_with_their_probabilities() -> None:
     shares = np.bincount(drawn[:, 0], minlength=len(masses)) / 20_000
     assert shares == pytest.approx(masses, abs=0.015)
     assert masses.sum() == pytest.approx(1)
+
+
+def test_streams_with_tables_of_their_own_play_each_by_its_own() -> None:
+    tables = [rank_bets(303), rank_bets(303, n_eff=40)]
+    seen = np.random.default_rng(5).integers(0, 304, (100, 3))
+    which = np.array([1, 0, 1])
+    streams = Streams(tables, which)
+
+    for event in BETS.rows[seen]:
+        evidence = streams.play(event)
+
+    for stream, place in enumerate(which):
+        bets = tables[place]
+        state = capital.update(capital.fresh(bets), bets.log_e(seen[:, stream]), 1.0, np.inf)
+        assert np.log(evidence[stream]) == pytest.approx(state.log_evidence)
+
+
+def test_episodes_pay_the_mean_of_their_frames() -> None:
+    seen = np.random.default_rng(6).integers(0, 304, (5, 4))
+    streams = alike(BETS, 5)
+
+    evidence = streams.play_episodes(BETS.rows[seen])
+
+    averaged = episode_log_e(BETS, seen.ravel(), np.repeat(np.arange(5), 4))
+    assert evidence == pytest.approx(np.exp(averaged).mean(axis=1))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.run_length import Streams
+from benchmarks.run_length import alike
 from monitor.stats.affected import Standing, affected
 from monitor.stats.rank_bets import rank_bets
 
@@ -56,7 +56,7 @@ def test_the_mean_share_of_wrong_entries_keeps_to_the_patience(mirrored: bool) -
     that is wrong, which is the worst time to stop."""
     count, changed, n, c, alpha, horizon = 10, 3, 2_000, 500.0, 0.5, 600
     runs, rng, bets = 200, np.random.default_rng(1), rank_bets(2_000)
-    streams = Streams(bets, runs * count)
+    streams = alike(bets, runs * count)
     stopped = np.full(runs, horizon)
     wrong, right = np.zeros(runs), np.zeros(runs)
     for event in range(1, horizon + 1):

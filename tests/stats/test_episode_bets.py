@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from benchmarks.run_length import Streams, references
+from benchmarks.run_length import alike, references
 from monitor.stats.bets import Bets, UnknownObservation
 from monitor.stats.episode_bets import episode_log_e
 from monitor.stats.evidence_sum import EvidenceMismatch, EvidenceSum, evidence_sum, merge
@@ -106,12 +106,12 @@ def test_averaging_within_bursts_keeps_the_run_length_and_multiplying_does_not(
     n, c, count, horizon = 500, 200.0, 60, 2_000
     rng, bets = np.random.default_rng(4), rank_bets(n)
     known = references(rng.normal(size=(count, n)), bets)
-    averaged, multiplied = Streams(bets, count), Streams(bets, count)
+    averaged, multiplied = alike(bets, count), alike(bets, count)
     averaged_alarms, multiplied_alarms = np.zeros(count), np.zeros(count)
     for _ in range(horizon):
         scores = bursts(count, rho, rng)
         rows = np.stack([one.rows(burst) for one, burst in zip(known, scores, strict=True)])
-        over = averaged.receive(averaged.pays[rows].mean(axis=1)) >= c
+        over = averaged.play_episodes(rows) >= c
         averaged_alarms += over
         averaged.restart(over)
         for frame in rows.T:
@@ -128,12 +128,12 @@ def test_averaging_within_bursts_keeps_the_run_length_and_multiplying_does_not(
 def test_a_change_is_found_faster_by_averages_than_by_first_frames() -> None:
     n, count, rng, bets = 2_000, 100, np.random.default_rng(5), rank_bets(2_000)
     known = references(rng.normal(size=(count, n)), bets)
-    averaged, first = Streams(bets, count), Streams(bets, count)
+    averaged, first = alike(bets, count), alike(bets, count)
     averaged_found, first_found = np.zeros(count), np.zeros(count)
     for episode in range(1, 200):
         scores = bursts(count, 0.5, rng) + 1.0
         rows = np.stack([one.rows(burst) for one, burst in zip(known, scores, strict=True)])
-        over = averaged.receive(averaged.pays[rows].mean(axis=1)) >= 1e4
+        over = averaged.play_episodes(rows) >= 1e4
         averaged_found[over & (averaged_found == 0)] = episode
         first_found[(first.play(rows[:, 0]) >= 1e4) & (first_found == 0)] = episode
 
