@@ -29,8 +29,10 @@ VERSION = 1
 RISE_FROM = 4.0
 """Natural logarithm of the mean e-CUSUM below which a new height says nothing: healthy streams
 reach it rarely, a change that was found once reaches it again in a small part of the time."""
-_BLOCK = 1 << 16
-"""Payments handled at once: bounds memory, and what is wasted beyond a crossing."""
+_BLOCK = 1 << 13
+"""Payments handled at once: as many as stay in the processor's cache."""
+_APART = -600.0
+"""exp of less is at the end of what float64 can hold."""
 
 
 class StateTooNew(ValueError):
@@ -212,8 +214,23 @@ def _capital_trail(
     with np.errstate(divide="ignore"):
         terms = np.log(granted)[:, None] - (sums - paid)
     terms[0] = np.logaddexp(terms[0], capital)
-    trail: npt.NDArray[np.float64] = np.logaddexp.accumulate(terms, axis=0) + sums
-    return trail
+    return _running_log_sum(terms) + sums
+
+
+def _running_log_sum(terms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Give the logarithm of the running sum of exp(terms), [event, bet].
+
+    Three times as fast as `logaddexp.accumulate`, which remains for terms so far apart that the
+    small ones would vanish beside the large.
+    """
+    largest = terms.max(axis=0)
+    scaled = terms - np.where(np.isfinite(largest), largest, 0.0)
+    if ((scaled < _APART) & (scaled > -np.inf)).any():
+        distant: npt.NDArray[np.float64] = np.logaddexp.accumulate(terms, axis=0)
+        return distant
+    with np.errstate(divide="ignore"):
+        near: npt.NDArray[np.float64] = np.log(np.cumsum(np.exp(scaled), axis=0))
+    return near + np.where(np.isfinite(largest), largest, 0.0)
 
 
 def _advance_cusum(
@@ -234,10 +251,12 @@ def _advance_cusum(
 
 def _log_mean(log_capital: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Average capitals over the bets, [event, bet] → [event], in logarithms."""
-    largest = log_capital.max(axis=1)
+    # Along the long axis: a maximum over each short row costs ten times as much.
+    largest = np.ascontiguousarray(log_capital.T).max(axis=0)
     safe = np.where(np.isfinite(largest), largest, 0.0)
+    bets = log_capital.shape[1]
     with np.errstate(divide="ignore"):
         means: npt.NDArray[np.float64] = safe + np.log(
-            np.exp(log_capital - safe[:, None]).mean(axis=1)
+            np.exp(log_capital - safe[:, None]) @ np.full(bets, 1 / bets)
         )
     return means

@@ -203,3 +203,21 @@ def test_an_observation_outside_the_table_is_refused(observation: int) -> None:
 def test_a_table_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
         rank_bets(100).table[0, 0] = 1.0
+
+
+def test_capitals_too_far_apart_for_one_scale_are_still_exact() -> None:
+    paid = np.repeat([[-5.0, 5.0], [5.0, -5.0]], 300, axis=0)
+    bets = Bets(
+        labels=("first loses", "first wins"),
+        rows=np.arange(1),
+        table=np.zeros((1, 2)),
+        configuration="by hand",
+    )
+    whole = capital.update(capital.fresh(bets), paid, 1.0, NEVER).state
+
+    state = capital.fresh(bets)
+    for event in paid:
+        state = capital.update(state, event[None, :], 1.0, NEVER).state
+
+    assert whole.log_capital == pytest.approx(state.log_capital, rel=1e-9)
+    assert np.isfinite(whole.log_capital).all()
