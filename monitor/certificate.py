@@ -22,6 +22,8 @@ WITHIN = 1_000
 """Events within which a shift that costs accuracy must be seen at full share."""
 SIGNIFICANT = 0.01
 """Below this p a shift costs accuracy, and a measurement contradicts the promise."""
+UNLIKE_TIMES = 10.0
+"""Traffic so many times faster or slower than drilled has other delays."""
 SMALL_LOSS = 0.02
 """Loss of accuracy that names no weak spot however certain it is."""
 
@@ -42,6 +44,18 @@ class Traffic:
     """Episodes the detectors read at once."""
     source: str
     """Where this is from, for people."""
+    recorded: bool = False
+    """Whether it was measured; else it is an assumption."""
+
+    def unlike(self, other: "Traffic") -> bool:
+        """Tell whether the delays measured for one cannot stand for the other.
+
+        What a clock that counts time grants per episode goes with their rate. A tenth or ten times
+        of it moves a threshold by 2.3 of usually 17 natural logarithms, and delays by as much of
+        them. The promise on false alarms is the same for any traffic.
+        """
+        rates = sorted((self.episodes_per_hour, other.episodes_per_hour))
+        return rates[1] > UNLIKE_TIMES * rates[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

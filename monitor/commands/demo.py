@@ -137,6 +137,7 @@ def _alarms(installation: Installation) -> list[AlarmSeen]:
     return [
         AlarmSeen(
             kind=alarm.kind,
+            severity=alarm.severity,
             crossings=[crossing.event_id for crossing in alarm.evidence.crossings],
             is_open=alarm.state is AlarmState.OPEN,
         )

@@ -5,20 +5,20 @@ again, then clean ones through a degraded scanner. `judge` holds what happened a
 promised; it knows nothing of processes or files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
-from monitor.domain import AlarmKind
+from monitor.domain import AlarmKind, Severity
 
 
 class Promise(StrEnum):
     """What a phase must bring about."""
 
     SILENCE = "no alarm"
-    NOVELTY = "novelty alarm"
+    NOVELTY = "novelty page"
     RESOLUTION = "it resolves"
-    DOMAIN_DRIFT = "domain_drift alarm"
+    DOMAIN_DRIFT = "domain_drift page"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class AlarmSeen:
     """An alarm as it stood at the end of a phase."""
 
     kind: AlarmKind
+    severity: Severity
     crossings: Sequence[str]
     """Events at which its stream crossed, in order."""
     is_open: bool
@@ -76,12 +77,15 @@ def judge(seen: PhaseSeen) -> PhaseVerdict:
     """
     place = {event: number for number, event in enumerate(seen.events, start=1)}
     crossed: dict[str, int] = {}
+    quiet: set[str] = set()
     for alarm in seen.alarms:
         here = [place[event] for event in alarm.crossings if event in place]
         if here:
             crossed[alarm.kind.value] = min([*here, crossed.get(alarm.kind.value, here[0])])
+            if alarm.severity is not Severity.PAGE:
+                quiet.add(alarm.kind.value)
     standing = sorted(alarm.kind.value for alarm in seen.alarms if alarm.is_open)
-    came_true, why, delay = _hold(seen.promise, crossed, standing)
+    came_true, why, delay = _hold(seen.promise, crossed, quiet, standing)
     return PhaseVerdict(
         title=seen.title,
         promise=seen.promise.value,
@@ -98,7 +102,7 @@ def judge(seen: PhaseSeen) -> PhaseVerdict:
 
 
 def _hold(
-    promise: Promise, crossed: Mapping[str, int], standing: Sequence[str]
+    promise: Promise, crossed: Mapping[str, int], quiet: Set[str], standing: Sequence[str]
 ) -> tuple[bool, str, int | None]:
     match promise:
         case Promise.SILENCE:
@@ -111,6 +115,8 @@ def _hold(
             delay = crossed.get(kind.value)
             if delay is None:
                 return False, f"no {kind.value} alarm in this phase", None
+            if kind.value in quiet:
+                return False, f"the {kind.value} alarm pages nobody: no valid certificate", delay
             return True, f"{kind.value} after {delay} events", delay
         case Promise.RESOLUTION:
             if AlarmKind.NOVELTY.value in standing:

@@ -11,9 +11,10 @@ from monitor.services import assess
 from monitor.services.certificates import look_up
 from monitor.services.context import Context
 from monitor.services.findings import Finding, Verdict, fault, fine
+from monitor.services.traffic import arrivals
 from monitor.settings import Addresses
 from monitor.store.bundles import Bundles, BundleState
-from monitor.store.engine import reading
+from monitor.store.engine import database_now, reading
 from monitor.store.keys import Keys
 from monitor.store.kill_latches import KillLatches
 from monitor.store.migration import check_current
@@ -115,10 +116,11 @@ def bundles(context: Context, _: Addresses) -> Iterator[Finding]:
 def certificates(context: Context, _: Addresses) -> Iterator[Finding]:
     """May the alarms of what is served page?"""
     with reading(context.engine) as conn:
-        models = sorted(Routes(conn).current())
+        now, models = database_now(conn), sorted(Routes(conn).current())
     for model in models:
         try:
-            found = look_up(context, model).standing
+            looked_up = look_up(context, model)
+            found, certificate = looked_up.standing, looked_up.certificate
         except (BundleError, BundleUntrusted):
             # Said already, where bundles are checked.
             continue
@@ -130,6 +132,22 @@ def certificates(context: Context, _: Addresses) -> Iterator[Finding]:
                 verdict=Verdict.NOTE,
                 found=f"alarms of {model} never page: {found.reason}",
                 mend=f"`fieldwatch drill {model}`",
+            )
+        traffic = arrivals(context, model, now)
+        if (
+            found.state is State.VALID
+            and certificate is not None
+            and context.settings.monitor.detectors.clock == "seconds"
+            and traffic.recorded
+            and traffic.unlike(certificate.traffic)
+        ):
+            yield Finding(
+                check="certificate",
+                verdict=Verdict.NOTE,
+                found=f"{model} was drilled for {certificate.traffic.episodes_per_hour:,.0f} "
+                f"episodes an hour and has {traffic.episodes_per_hour:,.0f}: delays differ, the "
+                "promise on false alarms does not",
+                mend=f"`fieldwatch drill {model}` measures them anew",
             )
         if found.weak_spots:
             yield Finding(

@@ -42,6 +42,7 @@ def arrivals(context: Context, model: str, now: datetime) -> Traffic:
         episodes_per_hour=len(begun) / span_h,
         batch=max(1, round(statistics.median(ticks.values()))),
         source=f"recorded: {len(begun):,} episodes in {span_h:.2g} h",
+        recorded=True,
     )
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from monitor.demo.digits import degrade
 from monitor.demo.story import AlarmSeen, PhaseSeen, Promise, judge
-from monitor.domain import AlarmKind
+from monitor.domain import AlarmKind, Severity
 
 EVENTS = [f"event-{n}" for n in range(1, 101)]
 
@@ -25,8 +25,10 @@ def phase(promise: Promise, alarms: Sequence[AlarmSeen] = ()) -> PhaseSeen:
     )
 
 
-def alarm(kind: AlarmKind, *crossings: str, is_open: bool = True) -> AlarmSeen:
-    return AlarmSeen(kind=kind, crossings=crossings, is_open=is_open)
+def alarm(
+    kind: AlarmKind, *crossings: str, is_open: bool = True, severity: Severity = Severity.PAGE
+) -> AlarmSeen:
+    return AlarmSeen(kind=kind, severity=severity, crossings=crossings, is_open=is_open)
 
 
 def test_silence_is_kept_when_nothing_crosses() -> None:
@@ -57,6 +59,13 @@ def test_an_alarm_of_an_earlier_phase_does_not_keep_the_promise() -> None:
 def test_a_refreshed_alarm_keeps_the_promise_with_its_crossing_in_the_phase() -> None:
     seen = phase(Promise.DOMAIN_DRIFT, [alarm(AlarmKind.DOMAIN_DRIFT, "long-ago", "event-3")])
     assert judge(seen).delay == 3
+
+
+def test_a_promised_alarm_that_pages_nobody_does_not_keep_the_promise() -> None:
+    ticket = alarm(AlarmKind.NOVELTY, "event-7", severity=Severity.TICKET)
+    verdict = judge(phase(Promise.NOVELTY, [ticket]))
+    assert not verdict.came_true
+    assert "pages nobody" in verdict.why
 
 
 def test_another_kind_of_alarm_does_not_keep_the_promise() -> None:

@@ -15,7 +15,7 @@ from monitor.services.doctor import examine
 from monitor.services.ingest import ingest
 from monitor.services.references import read_reference
 from monitor.services.streams import detector_configuration
-from monitor.settings import Addresses
+from monitor.settings import Addresses, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.certificates import Certificates
 from monitor.store.engine import reading
@@ -130,6 +130,22 @@ def test_a_certificate_is_looked_up_with_its_weak_spots_named_first(
     assert "blur 3 costs 30% of accuracy and is not seen within 1,000 events" in line.replace(
         "[red]weak spot:[/] ", ""
     )
+
+
+def test_doctor_notes_traffic_far_from_what_was_drilled(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "home", MonitorOptions())
+    bundle = installation.serve()
+    certify(installation, bundle)
+    context = installation.monitor()
+
+    def notes() -> list[str]:
+        findings = examine(context, Addresses(store=installation.settings.store))
+        return [finding.found for finding in findings if "episodes an hour" in finding.found]
+
+    assert notes() == []
+    installation.healthy(bundle, 150)
+    [note] = notes()
+    assert note.startswith("bears was drilled for 60 episodes an hour and has 3,6")
 
 
 def test_doctor_notes_weak_spots_and_a_missing_certificate(installation: Installation) -> None:
