@@ -286,12 +286,7 @@ def _decide(
     traffic = arrivals(context, request.model, now)
     grants = Grants.of(options, traffic)
     calibrating = ground.held.of_role("calibrate")
-    judge = Judge(
-        vocab=manifest.vocab,
-        semantic=np.sort(calibrating.semantic),
-        domain=np.sort(calibrating.domain),
-        seed=manifest.seed,
-    )
+    judge = Judge.of(ground.bundle)
     replays = FULL_REPLAYS if full else QUICK_REPLAYS
     with progress.step("replaying healthy rows", replays) as advance:
         null = null_replay.replay(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.services.episodes import Episode
+from reference_data.bundle import Bundle
 from reference_data.conformal import p_values, uniforms
 from reference_data.held_out import HeldOut
 from reference_data.scores.forward import softmax
@@ -26,6 +27,17 @@ class Judge:
     semantic: Floats
     domain: Floats
     seed: int
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Judge":
+        """Take a bundle's own calibration."""
+        arrays = bundle.arrays("reference.npz")
+        return cls(
+            vocab=bundle.manifest.vocab,
+            semantic=arrays["semantic"].astype(np.float64),
+            domain=arrays["domain"].astype(np.float64),
+            seed=bundle.manifest.seed,
+        )
 
     def episodes(self, rows: HeldOut | Shifted, salt: str) -> list[Episode]:
         """Show rows as episodes.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from monitor.services.passages import Judge
 from monitor.services.references import read_reference
 from monitor.services.streams import Terms, watchlist
 from monitor.settings import DetectorOptions
-from reference_data import held_out
-from reference_data.bundle import Bundle
+from reference_data import held_out, shifted
+from reference_data.bundle import Bundle, write
 from reference_data.corruptions.catalogue import Shift
 from reference_data.shifted_pass import Grade
 from tests.drill import bands
@@ -114,6 +115,33 @@ def test_the_same_seed_gives_the_same_measurements(run: Run, drilled: Any) -> No
     assert again["id"] != drilled["id"]
 
 
+def test_a_shift_that_is_invisible_and_costly_is_named_first_everywhere(tmp_path: Path) -> None:
+    plain = bands.make(tmp_path / "plain", [(None, 0), (Shift.NIGHT, 5)])
+    passed = shifted.read(plain)
+    assert passed is not None
+    healthy = passed.cell(shifted.HEALTHY, 0)
+    # Every picture gets the answer of another: as sure, as usual, the same classes overall.
+    swapped = replace(
+        healthy,
+        shift=np.full(len(healthy), "swapped"),
+        severity=np.full(len(healthy), 3),
+        logits=np.roll(healthy.logits, 1, axis=0),
+        properties={**healthy.properties, "bytes": np.full(len(healthy), 100.0)},
+    )
+    together = shifted.joined(passed, swapped).to_bytes()
+    kept = {name: plain.read(name) for name in plain.manifest.files}
+    bundle = write(tmp_path / "bundles", plain.manifest, {**kept, shifted.FILE: together})
+    bands.serve(tmp_path / "home", bundle)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIELDWATCH_HOME", str(tmp_path / "home"))
+        patch.chdir(tmp_path)
+        text = CliRunner().invoke(app, ["drill", "bands"], catch_exceptions=False).stdout
+        assert text.startswith("weak spot: swapped 3 costs ")
+        status = CliRunner().invoke(app, ["status"], catch_exceptions=False).stdout
+    assert "bands 1 would miss: swapped 3" in status
+    assert "novelty and domain drift page" in status
+
+
 def test_an_unknown_model_or_version_is_named(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     from monitor.cli import main
 
@@ -146,12 +174,7 @@ def test_healthy_inputs_injected_as_a_shift_are_not_seen_and_the_bound_is_said(
     options = DetectorOptions(clock="episodes")
     reference = read_reference(bundle)
     calibrating = held.of_role("calibrate")
-    judge = Judge(
-        vocab=bundle.manifest.vocab,
-        semantic=np.sort(calibrating.semantic),
-        domain=np.sort(calibrating.domain),
-        seed=0,
-    )
+    judge = Judge.of(bundle)
     terms = {
         key: Terms(log_threshold=options.log_threshold(options.weights[key.stream]), text="")
         for key in watchlist(reference.baseline, options)
