@@ -50,6 +50,11 @@ def _show(alarm: Alarm) -> None:
     for name, text in lines.items():
         if text is not None:
             console.print(f"[bold]{name:>9}[/]  {escape(text)}", soft_wrap=True)
+    console.print(
+        f"`fieldwatch alarms explain {alarm.id} --html FILE` shows pictures, and what moved.",
+        markup=False,
+        soft_wrap=True,
+    )
     rows = [
         (
             worst.event_id,

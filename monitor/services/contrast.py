@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -242,13 +243,14 @@ def _tenths(values: Floats, weights: Floats, reference: Floats) -> tuple[float, 
     left = np.searchsorted(ascending, values, side="left")
     right = np.searchsorted(ascending, values, side="right")
     # Ties straddle tenths: a saturated confidence belongs to all the tenths it fills.
+    wide = np.maximum(right - left, 1)
+    left = np.minimum(left, len(ascending) - 1)
     edges = np.linspace(0, len(ascending), _TENTHS + 1)
-    shares = np.zeros(_TENTHS)
-    for low, high, weight in zip(left.tolist(), right.tolist(), weights.tolist(), strict=True):
-        wide = max(high - low, 1)
-        low = min(low, len(ascending) - 1)
-        overlap = np.clip(np.minimum(edges[1:], low + wide) - np.maximum(edges[:-1], low), 0, None)
-        shares += weight * overlap / max(overlap.sum(), 1e-12)
+    overlaps = [
+        np.clip(np.minimum(high, left + wide) - np.maximum(low, left), 0, None) / wide
+        for low, high in pairwise(edges.tolist())
+    ]
+    shares = np.array([float(weights @ overlap) for overlap in overlaps])
     return tuple((shares / shares.sum()).tolist())
 
 

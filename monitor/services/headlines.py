@@ -194,7 +194,7 @@ def _what(
         case AlarmKind.CLASS_SHIFT:
             return _class_words(classes)
         case AlarmKind.FLAG_RATE:
-            return "are flagged more often, or less, than they should"
+            return "are flagged too often" if moved else "are not flagged as often as expected"
         case AlarmKind.PROPERTY_SHIFT:
             return "have other properties than training's"
         case _ if most:

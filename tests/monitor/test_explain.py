@@ -451,3 +451,20 @@ def test_an_explanation_without_a_segment_that_differs_names_none(site: Site) ->
     assert found.segments == ()
     assert " with unit" not in found.headline
     assert replace(found, notes=()).notes == ()
+
+
+def test_an_alarm_of_a_segment_is_explained_by_that_segment(site: Site) -> None:
+    bundle = site.serve_pictured()
+    healthy(site, bundle, 30, segment={"light": "day"})
+    site.record(site.strange(bundle, 40, segment={"light": "night"}))
+    healthy(site, bundle, 10, segment={"light": "day"})
+    context = site.monitor()
+    alarm = site.alarm(context)
+    crossings = tuple(replace(each, segment="light=night") for each in alarm.evidence.crossings)
+    with site.engine.begin() as conn:
+        Alarms(conn).refresh(replace(alarm, evidence=replace(alarm.evidence, crossings=crossings)))
+    found = explain_alarm(context, alarm.id)
+    assert found.looked_at <= 40
+    assert " with light=night " in found.headline
+    assert all(each.segment == {"light": "night"} for each in found.worst)
+    assert any("Only inputs with light=night" in note for note in found.notes)
