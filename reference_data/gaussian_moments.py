@@ -64,7 +64,7 @@ def sum_moments(components: Integers) -> Integers:
     """Add rows [m, k] up: m, Σz and Σzzᵀ (upper triangle), [`sums_length`]."""
     m, k = components.shape
     products = np.zeros((k, k), dtype=np.int64)
-    # Products stay below 2^30, so that sums of 2^22 rows are exact in float64.
+    # Products stay below 2^18, so that sums of 2^22 rows are exact in float64.
     for place in range(0, m, 2**22):
         block = components[place : place + 2**22].astype(np.float64)
         products += (block.T @ block).astype(np.int64)

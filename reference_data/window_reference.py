@@ -10,6 +10,7 @@ or imported before there were window tests, says so: its windows are unknown, no
 
 import hashlib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -142,7 +143,7 @@ def build(held: HeldOut, vocab: Sequence[str], seed: int) -> WindowReference | A
     )
     rng = np.random.default_rng([seed, 6])
     phi = features.phi(usable.embedding) * 2.0**-FRACTION_BITS
-    covariance = np.cov(phi, rowvar=False)
+    covariance = shrink_covariance(phi)
     components = features.components_of(usable.embedding)
     curve = null_curve(components, features.deviations, features.components, rng)
     curves = {
@@ -162,7 +163,30 @@ def build(held: HeldOut, vocab: Sequence[str], seed: int) -> WindowReference | A
     )
 
 
-def draw_null(eigenvalues: Floats, draws: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def shrink_covariance(phi: npt.NDArray[np.floating]) -> Floats:
+    """Estimate the covariance of φ [n, D], with a spectrum as wide as it truly is.
+
+    Eigenvalues of a sample's covariance are spread by chance, the more so the fewer the rows: Σλ²
+    is too large by E‖φ - Eφ‖⁴/n, and a null with such λ has tails that hide real changes. They are
+    drawn towards their mean until Σλ² is unbiased.
+    """
+    n, d = phi.shape
+    centred = phi - phi.mean(axis=0)
+    sample: Floats = centred.T @ centred / (n - 1)
+    mean = float(np.trace(sample)) / d
+    lengths = (centred * centred).sum(axis=1)
+    found, flat = float((sample * sample).sum()), d * mean * mean
+    true = found - float(lengths @ lengths) / n**2
+    if not found > flat:
+        return sample
+    kept = math.sqrt(min(1.0, max(0.0, (true - flat) / (found - flat))))
+    shrunk: Floats = kept * sample + (1 - kept) * mean * np.eye(d)
+    return shrunk
+
+
+def draw_null(
+    eigenvalues: npt.NDArray[np.floating], draws: int, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
     """Draw Σλᵢχ²₁ that many times, and sort.
 
     The largest λ one by one; the many small ones together, as a gamma with their mean and variance.

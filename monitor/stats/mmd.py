@@ -6,8 +6,9 @@ Guarantee: nearly uniform p over references and windows jointly, for *one* look 
 and .01 ± .01 in simulation, heavy tails included); looking continuously is the streams' work.
 
 T = ‖φ̄_w - φ̄_r‖², s = 1/n_w + 1/n. Under the null T/s ≈ Σλᵢχ²₁ with λ the eigenvalues of the
-covariance of φ: p by stored draws of that sum, and by a gamma with its first three moments where
-fewer than 100 of them reach T/s. (The two-moment gamma is wrong out there by a factor of three.)
+covariance of φ, shrunk until Σλ² is unbiased: p by stored draws of that sum, and by a gamma with
+its first three moments where fewer than 100 of them reach T/s. (The two-moment gamma is wrong out
+there by a factor of three.)
 φ averaged within episodes varies less than the reference's rows do: p is then conservative.
 
 Effect: MMD = √(T - E₀T), where E₀T = tr Σ_w/n_w + tr Σ_r/n is what sampling alone brings. Its

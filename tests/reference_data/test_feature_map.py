@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_data.feature_map import FRACTION_BITS, DimensionChanged, FeatureMap, fit
+from reference_data.feature_map import (
+    COMPONENT_BITS,
+    FEATURES,
+    FRACTION_BITS,
+    DimensionChanged,
+    FeatureMap,
+    fit,
+)
 
 ROWS = np.random.default_rng(1).normal(3, 2, size=(300, 48)).astype(np.float16)
 MAP = fit(ROWS, seed=0)
@@ -31,7 +38,7 @@ def test_products_of_features_approach_the_kernel() -> None:
 
 
 def test_components_are_in_their_own_standard_deviations() -> None:
-    components = MAP.components_of(ROWS) / 2**8
+    components = MAP.components_of(ROWS) / 2**COMPONENT_BITS
     assert components.std(axis=0, ddof=1) == pytest.approx(1, abs=0.01)
     assert np.abs(components.mean(axis=0)).max() < 0.01
 
@@ -57,7 +64,7 @@ def test_a_map_survives_its_arrays() -> None:
 def test_odd_references_have_a_map(rows: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> None:
     found = fit(rows.astype(np.float16), seed=1)
     phi = found.phi(rows.astype(np.float16))
-    assert np.abs(phi).max() <= np.sqrt(2 / 256) * 2**FRACTION_BITS + 1
+    assert np.abs(phi).max() <= np.sqrt(2 / FEATURES) * 2**FRACTION_BITS + 1
     assert found.components_of(rows.astype(np.float16)).shape == (len(rows), found.components)
 
 
