@@ -70,7 +70,14 @@ def short_windows(tmp_path: Path) -> Installation:
 
 def healthy(installation: Installation, bundle: Bundle, count: int) -> list[Event]:
     sites = installation.rng.choice(["north", "south"], count)
-    return [replace(installation.event(bundle), segment={"site": str(site)}) for site in sites]
+    return [
+        replace(
+            installation.event(bundle),
+            segment={"site": str(site)},
+            properties={"brightness": 0.5},
+        )
+        for site in sites
+    ]
 
 
 def strange(event: Event) -> Event:
