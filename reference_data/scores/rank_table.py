@@ -1,9 +1,13 @@
-"""Scores of different scales as ranks among training rows, so that they can be averaged.
+"""Scores of different scales as evidence against being a training row: so they can be averaged.
 
-Beyond the most unusual training row a rank goes on growing, logarithmically. A network has seen
-its training rows, so held-out ones already lie near that end; were the rank to stop at 1, novel
-inputs would tie with them. (Digits 0–7 against 8 and 9: AUROC .981 with ranks that stop, .992
-with ranks that go on linearly. The logarithm alarms as early and lets no member dominate.)
+A score becomes e = -log of the share of training rows at least as unusual, and beyond the most
+unusual of n rows it goes on growing as if the tail were exponential, in steps of what separates the
+most unusual row from the median. Members count by log(1 + e): what is far beyond training in one of
+them is seen, and none dominates. (On PACS photos against sketches and ImageNet and on corrupted
+digits this lies nearer to the best single member than the mean of ranks did; `benchmarks.ood`.)
+
+A network has seen its training rows, so held-out ones already lie near that end; were evidence to
+stop there, novel inputs would tie with them.
 """
 
 import numpy as np
@@ -30,8 +34,16 @@ def rank_table(scores: Floats) -> Floats:
     return table
 
 
+def evidence(scores: Floats, knots: Floats, n: int) -> Floats:
+    """Look scores up in the table of n training rows: log(1 + e), from 0 and without end."""
+    inside = np.interp(scores, knots, np.linspace(0, 1, len(knots)))
+    beyond = np.maximum(scores - knots[-1], 0) / (knots[-1] - knots[len(knots) // 2])
+    found: Floats = np.log1p(beyond * np.log(max(n, 4) / 2) - np.log1p(-inside * (n / (n + 1))))
+    return found
+
+
 def rank(scores: Floats, knots: Floats) -> Floats:
-    """Look scores up: from 0 to 1 among training rows, and above 1 beyond them."""
+    """Look scores up as bundles of old did: their rank, and a logarithm beyond 1."""
     inside = np.interp(scores, knots, np.linspace(0, 1, len(knots)))
     beyond = np.maximum(scores - knots[-1], 0) / (knots[-1] - knots[len(knots) // 2])
     ranked: Floats = inside + np.log1p(beyond)

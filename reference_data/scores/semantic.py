@@ -1,9 +1,8 @@
 """The semantic score: does this input look like any class the model was trained on?
 
-The mean of the calibrated ranks of its members, by default Maha++, RMDS++, GEN and fDBD: each is
-replaced by its rank among the training rows (`rank_table`), so that members of different scales
-count alike. Guarantees nothing by itself; `conformal` gives it meaning with rows that were not used
-here.
+The mean over its members of their evidence against being a training row (`rank_table`), so that
+members of different scales count alike. Guarantees nothing by itself; `conformal` gives it meaning
+with rows that were not used here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from reference_data.scores.forward import Forward
 from reference_data.scores.member import DEFAULT, Member
 from reference_data.scores.parts import KINDS, LeavesOut, Part
-from reference_data.scores.rank_table import rank, rank_table
+from reference_data.scores.rank_table import evidence, rank, rank_table
 from reference_data.scores.shrinkage import DoesNotFit
 from reference_data.scores.training import Training
 
@@ -29,6 +28,8 @@ class SemanticScore:
     members: tuple[Member, ...]
     knots: tuple[Floats, ...]
     """Ascending training scores of each member."""
+    rows: int | None
+    """Training rows the tables were made of; None for bundles that averaged ranks."""
     parts: Mapping[str, Part]
     """What the members are read from, by the name in `parts.KINDS`."""
     switched_off: Mapping[str, str]
@@ -76,26 +77,31 @@ class SemanticScore:
         return SemanticScore(
             members=kept,
             knots=tuple(knots[member] for member in kept),
+            rows=len(training.sample),
             parts={n: part for n, part in parts.items() if set(KINDS[n].members) & set(kept)},
             switched_off=off,
         )
 
     def score(self, outputs: Forward) -> Floats:
-        """Average the members' ranks, [m]: from 0 to 1, and above for unusual rows."""
-        ranks = self.ranks(outputs)
-        return np.asarray(sum(ranks.values(), np.float64(0)) / len(ranks), dtype=np.float64)
+        """Average the members' evidence, [m]; larger is more unusual."""
+        weighed = self.evidence(outputs)
+        return np.asarray(sum(weighed.values(), np.float64(0)) / len(weighed), dtype=np.float64)
 
-    def ranks(self, outputs: Forward) -> dict[Member, Floats]:
-        """Give each member's rank of each row, [m] each."""
+    def evidence(self, outputs: Forward) -> dict[Member, Floats]:
+        """Give each member's evidence against each row, [m] each."""
         measured = _measure(self.parts, outputs)
         tables = zip(self.members, self.knots, strict=True)
-        return {member: rank(measured[member], knots) for member, knots in tables}
+        if self.rows is None:
+            return {member: rank(measured[member], knots) for member, knots in tables}
+        return {member: evidence(measured[member], knots, self.rows) for member, knots in tables}
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Name the arrays to save."""
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "members": np.array([str(member) for member in self.members])
         }
+        if self.rows is not None:
+            arrays["rows"] = np.array(self.rows)
         for member, knots in zip(self.members, self.knots, strict=True):
             arrays[f"knots.{member}"] = knots
         for name, part in self.parts.items():
@@ -109,6 +115,7 @@ class SemanticScore:
         return SemanticScore(
             members=members,
             knots=tuple(arrays[f"knots.{member}"].astype(np.float64) for member in members),
+            rows=int(arrays["rows"]) if "rows" in arrays else None,
             parts={
                 name: kind.read(_under(arrays, f"{name}."))
                 for name, kind in KINDS.items()
