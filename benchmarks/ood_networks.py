@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from benchmarks.ood_data import Source
-from reference_data.scores.forward import Forward
+from reference_data.scores.forward import Forward, concatenate
 
 SIDE = 192
 """Pixels of a photo's side."""
@@ -194,6 +194,44 @@ def see(source: Source, network: str, *, epochs: int, seed: int) -> Seen:
     )
     after = {name: list(_passes(model, pictures)) for name, pictures in parts.items()}
     return _collect(model, source, network, after, pretrained)
+
+
+def without(seen: Seen, absent: int) -> Seen:
+    """Take a class away from a frozen body: its rows become others, and a new layer knows the rest.
+
+    The body never saw the labels, so this is as good as training without the class from the start.
+    """
+    trained, known = (labels != absent for labels in (seen.train_labels, seen.held_out_labels))
+    train, held_out = (
+        seen.train.take(np.flatnonzero(trained)),
+        seen.held_out.take(np.flatnonzero(known)),
+    )
+    unseen = concatenate(
+        [seen.train.take(np.flatnonzero(~trained)), seen.held_out.take(np.flatnonzero(~known))]
+    )
+    renumbered = np.cumsum(np.arange(len(seen.weights)) != absent) - 1
+    labels = renumbered[seen.train_labels[trained]].astype(np.intp)
+    torch.manual_seed(absent)
+    head = nn.Linear(seen.weights.shape[1], len(seen.weights) - 1)
+    _train_head(head, train.embedding, labels)
+    weights, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+
+    def read_anew(part: Forward) -> Forward:
+        logits = (part.embedding @ weights.T + bias).astype(np.float32)
+        return Forward(logits=logits, embedding=part.embedding, mid=part.mid)
+
+    return Seen(
+        source=f"{seen.source} but class {absent}",
+        network=seen.network,
+        train=read_anew(train),
+        train_labels=labels,
+        held_out=read_anew(held_out),
+        held_out_labels=renumbered[seen.held_out_labels[known]].astype(np.intp),
+        others={"the class left out": read_anew(unseen)},
+        weights=weights,
+        bias=bias,
+        pretrained={},
+    )
 
 
 Pass = tuple[Singles, Singles, Singles]

@@ -9,6 +9,8 @@ layers are left out.
 import json
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from pytorch_ood import detector as peers
 from torch import nn
 
 
-def make(weights: torch.Tensor, bias: torch.Tensor, classes: int) -> dict:
+def make(weights: torch.Tensor, bias: torch.Tensor, classes: int) -> dict[str, Any]:
     """Build the detectors by name."""
     head = nn.Linear(weights.shape[1], classes)
     with torch.no_grad():
@@ -53,7 +55,7 @@ def make(weights: torch.Tensor, bias: torch.Tensor, classes: int) -> dict:
     }
 
 
-def score(detector: object, arrays: dict, parts: list[str]) -> dict[str, list[float]]:
+def score(detector: Any, arrays: dict[str, Any], parts: list[str]) -> dict[str, list[float]]:
     """Fit a detector on the training rows, and score all parts."""
     labels = torch.from_numpy(arrays["train_labels"])
     z = torch.from_numpy(arrays["train/embedding"])
@@ -84,19 +86,18 @@ def main(given: str, told: str, found: str) -> None:
     np.random.seed(0)
     with np.load(given, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    parts = json.loads(open(told).read())["parts"]
+    parts = json.loads(Path(told).read_text())["parts"]
     weights, bias = (torch.from_numpy(arrays[key]) for key in ("weights", "bias"))
-    result: dict = {"scores": {}, "failed": {}, "ms": {}}
+    result: dict[str, Any] = {"scores": {}, "failed": {}, "ms": {}}
     for name, build in make(weights, bias, len(bias)).items():
         begun = time.perf_counter()
         try:
             with torch.no_grad():
                 result["scores"][name] = score(build(), arrays, parts)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  one that fails must not hide the others
             result["failed"][name] = f"{type(error).__name__}: {error}"
         result["ms"][name] = (time.perf_counter() - begun) * 1_000
-    with open(found, "w") as handle:
-        json.dump(result, handle)
+    Path(found).write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

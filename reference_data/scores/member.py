@@ -22,7 +22,8 @@ class Member(StrEnum):
     SCALE = "scale"
 
 
-DEFAULT = (Member.MAHA, Member.RMDS, Member.GEN, Member.FDBD)
+DEFAULT = (Member.MAHA, Member.RMDS, Member.FDBD, Member.VIM)
+"""Two that measure distance in all directions, one in the classes' own, one from their borders."""
 
 
 class MemberUnknown(ValueError):

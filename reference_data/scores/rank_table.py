@@ -2,9 +2,9 @@
 
 A score becomes e = -log of the share of training rows at least as unusual, and beyond the most
 unusual of n rows it goes on growing as if the tail were exponential, in steps of what separates the
-most unusual row from the median. Members count by log(1 + e): what is far beyond training in one of
-them is seen, and none dominates. (On PACS photos against sketches and ImageNet and on corrupted
-digits this lies nearer to the best single member than the mean of ranks did; `benchmarks.ood`.)
+most unusual row from the median. Members count by √e: what is far beyond training in one of them
+is seen, and none dominates. (`benchmarks.ood`: over 30 pairs the mean of √e of Maha++, RMDS++, fDBD
+and ViM lies .002 AUROC behind whichever single member is best; with GEN for ViM it is .006.)
 
 A network has seen its training rows, so held-out ones already lie near that end; were evidence to
 stop there, novel inputs would tie with them.
@@ -35,10 +35,11 @@ def rank_table(scores: Floats) -> Floats:
 
 
 def evidence(scores: Floats, knots: Floats, n: int) -> Floats:
-    """Look scores up in the table of n training rows: log(1 + e), from 0 and without end."""
+    """Look scores up in the table of n training rows: √e, from 0 and without end."""
     inside = np.interp(scores, knots, np.linspace(0, 1, len(knots)))
     beyond = np.maximum(scores - knots[-1], 0) / (knots[-1] - knots[len(knots) // 2])
-    found: Floats = np.log1p(beyond * np.log(max(n, 4) / 2) - np.log1p(-inside * (n / (n + 1))))
+    tail = beyond * np.log(max(n, 4) / 2)
+    found: Floats = np.sqrt(tail - np.log1p(-inside * (n / (n + 1))))
     return found
 
 

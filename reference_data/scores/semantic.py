@@ -6,7 +6,7 @@ with rows that were not used here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,8 @@ class SemanticScore:
         training
             Moments and sample of the training rows, and the last layer.
         members
-            The scores to combine; those that do not fit switch themselves off.
+            The scores to combine; those that do not fit switch themselves off. When none of the
+            default fits, GEN stands in: it needs nothing but logits.
 
         Raises
         ------
@@ -71,6 +72,9 @@ class SemanticScore:
             except DoesNotFit as reason:
                 off[member] = str(reason)
         kept = tuple(member for member in Member if member in knots)
+        if not kept and tuple(members) == DEFAULT:
+            stand_in = SemanticScore.fit(training, members=(Member.GEN,))
+            return replace(stand_in, switched_off=off)
         if not kept:
             reasons = "; ".join(f"{member}: {reason}" for member, reason in off.items())
             raise DoesNotFit(f"no semantic score fits this model ({reasons})")

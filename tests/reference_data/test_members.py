@@ -70,7 +70,7 @@ def test_all_members_together_survive_being_saved() -> None:
 def test_members_not_selected_are_neither_fitted_nor_saved() -> None:
     score = SemanticScore.fit(training())
 
-    assert set(score.parts) == {"distances", "entropy", "boundaries"}
+    assert set(score.parts) == {"distances", "boundaries", "virtual"}
     assert not any(name.startswith("neighbours") for name in score.to_arrays())
 
 
