@@ -1,5 +1,6 @@
 """What the streams of a bundle hold of the false-alarm budget, or would hold if it were served."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class Holdings:
         }
         if not held:
             return {}
-        part = self.delta * len(held) / len(self.terms)
+        part = math.fsum(delta_of(key, self.terms, self.delta) for key in held)
         opened = open_streams(model, baseline, held, part)
         return {key: stream for key, stream in opened.items() if key.mode is Mode.CERTIFIED}
 

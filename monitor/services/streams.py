@@ -34,6 +34,16 @@ CERTIFIED = 1.0
 """Share of the slack that is kept, κ: all of it, for nothing less is certified and may alarm."""
 BALANCED = 0.75
 """κ of the charts beside the certified streams: sooner, and no promise."""
+DELTA_SHARES = {
+    StreamName.SEMANTIC: 0.3,
+    StreamName.DOMAIN: 0.3,
+    StreamName.CONFIDENCE: 0.15,
+    StreamName.CLASS_RATES: 0.1,
+    StreamName.FLAG_RATE: 0.05,
+    StreamName.PROPERTIES: 0.1,
+}
+"""How the streams of a bundle share δ. Slack grows with less of it, most of all in small tails of
+small references, so most goes to the two streams that may page."""
 SMALLEST_DELTA = 1e-9
 """Part of δ with which a stream must still have bets: what it gets falls as references come."""
 EPISODE_GAP_S = 60.0
@@ -274,6 +284,7 @@ def open_charts(
     They hold nothing of the budget, are judged as if they were alone in the installation, and
     open no alarm.
     """
+    keys = [key for key in watchlist(baseline, options) if not key.segment]
     return {
         replace(key, mode=Mode.CHARTED): _Opening(
             model=model,
@@ -282,22 +293,22 @@ def open_charts(
                 log_threshold=options.log_threshold(options.weights[key.stream]),
                 text=f"clock={options.clock} run_length={options.run_length!r}",
             ),
-            delta=options.delta / len(options.weights),
+            delta=delta_of(key, keys, options.delta),
         ).open(replace(key, mode=Mode.CHARTED), CERTIFIED)
-        for key in watchlist(baseline, options)
-        if not key.segment
+        for key in keys
     }
 
 
 def delta_of(key: StreamKey, keys: Collection[StreamKey], delta: float) -> float:
     """Give a stream its part of δ: healthy scores of each have a distribution of their own.
 
-    Streams of the whole traffic share δ equally; when there are segments, these get half of it.
+    Streams of the whole traffic share δ by `DELTA_SHARES`; when there are segments, these get half
+    of it and share that likewise.
     """
-    segments = sum(bool(each.segment) for each in keys)
-    if not segments:
-        return delta / len(keys)
-    return delta / 2 / (segments if key.segment else len(keys) - segments)
+    alike = [each for each in keys if bool(each.segment) is bool(key.segment)]
+    part = 1.0 if len(alike) == len(keys) else 0.5
+    total = math.fsum(DELTA_SHARES[each.stream] for each in alike)
+    return delta * part * DELTA_SHARES[key.stream] / total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

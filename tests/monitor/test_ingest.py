@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from monitor.domain import AlarmKind, AlarmState, Severity, Status
+from monitor.domain import AlarmKind, AlarmState, Mode, Severity, Status, StreamName
 from monitor.errors import EpochConflict
 from monitor.services.ingest import MAX_ATTEMPTS, ingest
+from monitor.services.status import look
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
@@ -129,6 +130,30 @@ def test_an_uncertified_bundle_gathers_evidence_and_opens_no_alarm(
     assert intake.opened == ()
     assert alarms(installation) == []
     assert installation.dump()["streams"]
+
+
+def test_a_balanced_stream_crosses_sooner_and_opens_no_alarm(tmp_path: Path) -> None:
+    detectors = DetectorOptions(clock="episodes", false_alarm_episodes=1_000)
+    installation = Installation(tmp_path, MonitorOptions(detectors=detectors))
+    bundle = installation.serve()
+    balanced, certified = 0, 0
+    for _ in range(40):
+        installation.record(
+            [
+                installation.event(bundle, p_semantic=float(installation.rng.uniform(0, 0.75)))
+                for _ in range(10)
+            ]
+        )
+        ingest(installation.monitor(), installation.clock)
+        [model] = look(installation.monitor()).models
+        seen = {s.mode: s for s in model.streams if s.stream is StreamName.SEMANTIC}
+        balanced = seen[Mode.BALANCED].crossings
+        certified = seen[Mode.CERTIFIED].crossings
+        assert seen[Mode.BALANCED].evidence_ratio > 0
+        if balanced:
+            break
+    assert (balanced, certified) == (1, 0)
+    assert alarms(installation) == []
 
 
 def test_batches_and_restarts_never_show(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from monitor.services.stream_state import StreamState, state_from_json
 from monitor.services.streams import (
     Stream,
     Terms,
+    delta_of,
     detector_configuration,
     evidence_ratio,
     open_streams,
@@ -124,6 +125,31 @@ def test_a_bundle_without_held_out_rows_has_neither_flag_rate_nor_properties() -
     assert set(StreamName) - watched == {StreamName.FLAG_RATE, StreamName.PROPERTIES}
     assert "import again" in str(unwatched(StreamName.FLAG_RATE, older))
     assert "import again" in str(unwatched(StreamName.PROPERTIES, older))
+
+
+def test_the_parts_of_delta_add_up_to_it_with_and_without_segments() -> None:
+    keys = [StreamKey(stream=name) for name in StreamName]
+    assert math.fsum(delta_of(key, keys, 0.03) for key in keys) == pytest.approx(0.03)
+    segments = [
+        StreamKey(stream=name, segment=f"site={site}")
+        for site in ("north", "south")
+        for name in (StreamName.SEMANTIC, StreamName.DOMAIN)
+    ]
+    parts = {key: delta_of(key, [*keys, *segments], 0.03) for key in [*keys, *segments]}
+    assert math.fsum(parts.values()) == pytest.approx(0.03)
+    assert math.fsum(parts[key] for key in segments) == pytest.approx(0.015)
+    assert parts[keys[0]] == max(parts.values())
+
+
+def test_a_state_saved_before_claims_were_kept_begins_again() -> None:
+    stream = streams()[StreamName.DOMAIN]
+    saved = json.loads(stream.play(stream.fresh(), episodes(9), [1.0] * 9).state.to_json())
+    older = {
+        "format": 1,
+        **{key: saved[key] for key in ("configuration", "capital", "marks", "granted_until")},
+    }
+    assert state_from_json(json.dumps(older)).claim == ""
+    assert stream.resume(json.dumps({**older, "configuration": "of then"})) == stream.fresh()
 
 
 def test_the_detector_configuration_changes_with_whatever_a_certificate_rests_on() -> None:
