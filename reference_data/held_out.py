@@ -166,7 +166,11 @@ def read(bundle: Bundle) -> HeldOut | None:
     """Read the held-out rows of a bundle; None when it was imported before they were kept."""
     if FILE not in bundle.manifest.files:
         return None
-    arrays = bundle.arrays(FILE)
+    return from_arrays(bundle.arrays(FILE))
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> HeldOut:
+    """Make held-out rows of the arrays that `HeldOut.to_bytes` wrote."""
 
     def under(prefix: str) -> dict[str, npt.NDArray[np.generic]]:
         return {

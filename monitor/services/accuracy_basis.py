@@ -6,6 +6,7 @@ Each is learned once per process, in a few seconds.
 """
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,15 +80,44 @@ def read_basis(bundle: Bundle) -> AccuracyBasis | None:
     held = held_out.read(bundle)
     if held is None:
         return None
+    return make_basis(
+        bundle.manifest.vocab,
+        bundle.manifest.seed,
+        held,
+        bundle.arrays("reference.npz"),
+        shifted.read(bundle),
+    )
+
+
+def make_basis(
+    vocab: tuple[str, ...],
+    seed: int,
+    held: held_out.HeldOut,
+    calibration: Mapping[str, npt.NDArray[np.generic]],
+    moved: shifted.Shifted | None,
+) -> AccuracyBasis | None:
+    """Make a basis of held-out rows; None without any, or without calibration.
+
+    Parameters
+    ----------
+    vocab, seed
+        The bundle's.
+    held
+        Its held-out rows.
+    calibration
+        Sorted scores of the calibrating rows, among them "semantic" and "domain".
+    moved
+        Shifted passes, where there are any.
+    """
     # Later rows of an episode repeat its first; all other held-out rows have labels to use.
     held = held.take(held.role != "repeat")
-    seed = bundle.manifest.seed
     rng = np.random.default_rng([seed, DRAWN])
     most = max(1, MOST_CELLS // held.logits.shape[1])
     if len(held) > most:
         held = held.take(np.sort(rng.permutation(len(held))[:most]))
-    calibration = bundle.arrays("reference.npz")
     ranks = [np.sort(calibration[name].astype(np.float64)) for name in ("semantic", "domain")]
+    if not len(held) or not all(len(calibrated) for calibrated in ranks):
+        return None
 
     def recorded(logits: npt.NDArray[np.float32], semantic: Floats, domain: Floats) -> Recorded:
         p = [
@@ -97,16 +127,13 @@ def read_basis(bundle: Bundle) -> AccuracyBasis | None:
         probabilities = softmax(logits.astype(np.float64))
         return Recorded(probabilities=probabilities, p_semantic=p[0], p_domain=p[1])
 
-    if not len(held) or not all(len(calibrated) for calibrated in ranks):
-        return None
     reference = Labelled(
         rows=recorded(held.logits, held.semantic, held.domain),
         labels=held.labels,
         groups=held.segments,
     )
-    moved = shifted.read(bundle)
     return AccuracyBasis(
-        vocab=bundle.manifest.vocab,
+        vocab=vocab,
         seed=seed,
         reference=reference,
         shifted=None

@@ -95,6 +95,13 @@ def test_a_changed_class_mix_is_recognised_and_put_right(source: Source) -> None
     assert found.combined == pytest.approx(window.accuracy, abs=0.02)
 
 
+def test_a_class_mix_that_still_fits_is_kept(source: Source) -> None:
+    found = estimate(source, field(300, np.random.default_rng(15)).rows)
+
+    assert found is not None
+    assert not found.mix_explains
+
+
 def test_a_class_mix_is_not_put_right_where_it_explains_nothing(source: Source) -> None:
     window = field(2_000, np.random.default_rng(4), shares=(0.05, 0.15, 0.8))
     strange = Recorded(
