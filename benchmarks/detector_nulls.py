@@ -219,13 +219,18 @@ def continuous_masses(n: int, rng: np.random.Generator) -> Floats:
     return masses
 
 
-def saturated_masses(n: int, share: float, rng: np.random.Generator) -> Floats:
-    """Give the probability of each rank when a share of scores ties at the usual end, broken at
-    random."""
+def saturated_masses(
+    n: int, share: float, rng: np.random.Generator, *, unusual: bool = False
+) -> Floats:
+    """Give the probability of each rank when a share of scores ties at the usual end, or at the
+    unusual one; ties are broken at random."""
     ties = int(rng.binomial(n, share))
     masses = np.zeros(n + 1)
-    masses[: n - ties + 1] += continuous_masses(n - ties, rng) * (1 - share)
-    masses[n - ties :] += share / (ties + 1)
+    untied, atom = slice(0, n - ties + 1), slice(n - ties, None)
+    if unusual:
+        untied, atom = slice(ties, None), slice(0, ties + 1)
+    masses[untied] += continuous_masses(n - ties, rng) * (1 - share)
+    masses[atom] += share / (ties + 1)
     return masses
 
 

@@ -71,7 +71,7 @@ class Mmd:
             ert=50,
             window_size=window,
             backend="pytorch",
-            n_bootstraps=250,
+            n_bootstraps=160,
             verbose=False,
         )
         inner = self.peer._detector
@@ -103,7 +103,7 @@ class Lsdd:
             ert=50,
             window_size=window,
             backend="pytorch",
-            n_bootstraps=250,
+            n_bootstraps=160,
             verbose=False,
         )
         scale = reference.astype(np.float32)
@@ -141,7 +141,7 @@ class Cvm:
             reference[:, None],
             ert=50,
             window_sizes=[window],
-            n_bootstraps=250,
+            n_bootstraps=160,
             batch_size=10,
             verbose=False,
         )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binom, norm
 
+from benchmarks.detector_nulls import continuous_masses, saturated_masses, stepped_masses
 from monitor.stats import capital
 from monitor.stats.bets import Bets
 from monitor.stats.rank_bets import rank_bets
@@ -30,35 +31,6 @@ def most_broken(references: int) -> int:
     return int(binom.ppf(0.999, references, DELTA))
 
 
-def continuous_reference(n: int, rng: np.random.Generator) -> Floats:
-    """Give the probability of each rank 0 … n under a random reference of continuous scores."""
-    gaps = rng.exponential(size=n + 1)
-    return np.asarray(gaps / gaps.sum())
-
-
-def half_tied_reference(n: int, tied: float, end: str, rng: np.random.Generator) -> Floats:
-    """Give the probability of each rank when a share of scores is tied at the usual or the
-    unusual end, and ties are broken at random in the stream."""
-    ties = int(rng.binomial(n, tied))
-    mass = np.zeros(n + 1)
-    untied, atom = slice(ties, None), slice(0, ties + 1)
-    if end == "usual":
-        untied, atom = slice(0, n - ties + 1), slice(n - ties, None)
-    mass[untied] += continuous_reference(n - ties, rng) * (1 - tied)
-    mass[atom] += tied / (ties + 1)
-    return mass
-
-
-def stepped_reference(n: int, levels: int, rng: np.random.Generator) -> Floats:
-    """Give the probability of each rank when scores take only so many, equally likely values."""
-    counts = rng.multinomial(n, np.full(levels, 1 / levels))
-    above = n - np.cumsum(counts)
-    mass = np.zeros(n + 1)
-    for strict, ties in zip(above.tolist(), counts.tolist(), strict=True):
-        mass[strict : strict + ties + 1] += 1 / levels / (ties + 1)
-    return mass
-
-
 def broken(bets: Bets, probabilities: Iterator[Floats]) -> int:
     """Count the references under which some bet has mean above 1."""
     paid = np.exp(bets.table[bets.rows])
@@ -68,7 +40,7 @@ def broken(bets: Bets, probabilities: Iterator[Floats]) -> int:
 @pytest.mark.parametrize(("n", "references"), [(100, 4_000), (303, 4_000), (2_000, 2_000)])
 def test_the_certificate_is_broken_for_at_most_delta_of_references(n: int, references: int) -> None:
     rng = np.random.default_rng(n)
-    drawn = (continuous_reference(n, rng) for _ in range(references))
+    drawn = (continuous_masses(n, rng) for _ in range(references))
 
     assert broken(rank_bets(n), drawn) <= most_broken(references)
 
@@ -77,7 +49,8 @@ def test_the_certificate_is_broken_for_at_most_delta_of_references(n: int, refer
 @pytest.mark.parametrize("end", ["usual", "unusual"])
 def test_thirty_percent_of_ties_do_not_break_the_certificate(n: int, end: str) -> None:
     references, rng = 2_000, np.random.default_rng(n)
-    drawn = (half_tied_reference(n, 0.3, end, rng) for _ in range(references))
+    unusual = end == "unusual"
+    drawn = (saturated_masses(n, 0.3, rng, unusual=unusual) for _ in range(references))
 
     assert broken(rank_bets(n), drawn) <= most_broken(references)
 
@@ -85,14 +58,14 @@ def test_thirty_percent_of_ties_do_not_break_the_certificate(n: int, end: str) -
 @pytest.mark.parametrize("n", [100, 303, 2_000])
 def test_fifty_score_levels_do_not_break_the_certificate(n: int) -> None:
     references, rng = 2_000, np.random.default_rng(n)
-    drawn = (stepped_reference(n, 50, rng) for _ in range(references))
+    drawn = (stepped_masses(n, 50, rng) for _ in range(references))
 
     assert broken(rank_bets(n), drawn) <= most_broken(references)
 
 
 def test_without_slack_most_references_break_the_certificate() -> None:
     rng = np.random.default_rng(3)
-    drawn = (continuous_reference(303, rng) for _ in range(200))
+    drawn = (continuous_masses(303, rng) for _ in range(200))
 
     assert broken(rank_bets(303, kappa=0), drawn) > 150
 
@@ -128,7 +101,7 @@ class Population:
 
 @pytest.mark.parametrize(("step", "batch"), [(0.0, 1_500), (0.0, 64), (0.1, 1_500)])
 def test_the_mean_time_to_a_false_alarm_is_at_least_c(step: float, batch: int) -> None:
-    n, c, references, runs, horizon = 303, 500.0, 60, 20, 1_500
+    n, c, references, runs, horizon = 303, 500.0, 30, 6, 1_500
     population, rng = Population(step), np.random.default_rng(17)
     bets, short = rank_bets(n), 0
     for _ in range(references):
@@ -213,6 +186,6 @@ def test_the_mean_bets_bound_is_the_normal_one() -> None:
     rng, n, d = np.random.default_rng(31), 303, DELTA / 5
     bound = norm.isf(d) / np.sqrt(12 * n)
     usual = 1 - np.arange(n + 1) / n
-    means = np.array([continuous_reference(n, rng) @ usual for _ in range(20_000)])
+    means = np.array([continuous_masses(n, rng) @ usual for _ in range(20_000)])
 
     assert ((means - 0.5) > bound).mean() == pytest.approx(d, abs=0.003)
