@@ -263,7 +263,7 @@ def windows(
         str | None, typer.Option("--last", help="Instead of --from: 90min, 24h, 7d.")
     ] = None,
     segment: Annotated[
-        str | None, typer.Option("--segment", help="key=value of a column in monitor.segments.")
+        str | None, typer.Option("--segment", help="key=value of one in detectors.segments.")
     ] = None,
     as_json: Json = False,
     config: Config = None,

@@ -47,7 +47,8 @@ class DetectorOptions(BaseModel):
     """Share of a model's part of the false-alarm budget that each stream should have; a stream
     without one is not watched."""
     segments: tuple[str, ...] = ()
-    """Names of the event segments to watch one by one, such as ``site``; off by default."""
+    """Names of the event segments, such as ``site``, whose values are watched, summarised and
+    compared one by one; none by default."""
     segment_streams: tuple[StreamName, ...] = (StreamName.SEMANTIC, StreamName.DOMAIN)
     """Which streams each segment gets."""
     most_segments: int = Field(default=50, ge=1, le=1_000)
@@ -114,8 +115,6 @@ class MonitorOptions(BaseModel):
     """How long the small pictures of inputs are kept, in days."""
     keep_payloads_bytes: int = Field(default=1 << 30, ge=0)
     """Most that these pictures may take; the oldest go first."""
-    segments: tuple[str, ...] = ()
-    """Segment columns whose values are summarised, watched and compared apart."""
     accuracy_every_s: float = Field(default=300.0, gt=0)
     """How often the accuracy of each model is gauged for status and metrics."""
     accuracy_hours: float = Field(default=24.0, gt=0)

@@ -124,7 +124,7 @@ def _finish(context: Context, claim: Claim) -> None:
     events = context.events.between(model, window.start, window.end, COLUMNS)
     layouts = _layouts(context, {routed, *events["bundle_sha"].to_pylist()} - {None})
     summaries = {EVERYTHING: summarise_by_bundle(events, routed, layouts)}
-    for segment, part in by_segment(events, context.settings.monitor.segments).items():
+    for segment, part in by_segment(events, context.settings.monitor.detectors.segments).items():
         summaries[segment] = summarise_by_bundle(part, routed, layouts)
     ids = "\n".join(events["event_id"].to_pylist())
     with context.engine.begin() as conn:

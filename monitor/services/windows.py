@@ -92,7 +92,7 @@ def compare(
     OptionInvalid
         If the range is empty, or the segment is none that is summarised.
     """
-    _check_segment(segment, context.settings.monitor.segments)
+    _check_segment(segment, context.settings.monitor.detectors.segments)
     with reading(context.engine) as conn:
         until = end or database_now(conn)
         since = start or until - DEFAULT_SPAN
@@ -140,7 +140,7 @@ def _check_segment(segment: str, configured: Sequence[str]) -> None:
     way_out = (
         f"these are summarised apart: {listed}"
         if configured
-        else "no segment column is summarised apart; list some in monitor.segments"
+        else "no segment column is summarised apart; list some in detectors.segments"
     )
     raise OptionInvalid("segment", segment, way_out)
 

@@ -18,7 +18,7 @@ from monitor.services import key_desk
 from monitor.services.assess import JOB, assess
 from monitor.services.ingest import ingest
 from monitor.services.windows import WindowReport, compare, differences
-from monitor.settings import MonitorOptions
+from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.stats.result import MeasurementStatus
 from monitor.stats.window_tests import FindingKind, WindowFinding
 from monitor.store.bundles import Bundles
@@ -55,17 +55,18 @@ def reference_file(n: int = 600) -> bytes:
     return window_reference.to_bytes(window_reference.build(held, VOCAB, seed=0))
 
 
+SLICED = DetectorOptions(clock="episodes", false_alarm_episodes=300, segments=("site",))
 FILES = {window_reference.FILE: reference_file()}
 
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
-    return Installation(tmp_path, MonitorOptions(window_s=3_600, segments=("site",)))
+    return Installation(tmp_path, MonitorOptions(window_s=3_600, detectors=SLICED))
 
 
 @pytest.fixture
 def short_windows(tmp_path: Path) -> Installation:
-    return Installation(tmp_path, MonitorOptions(window_s=600, segments=("site",)))
+    return Installation(tmp_path, MonitorOptions(window_s=600, detectors=SLICED))
 
 
 def healthy(installation: Installation, bundle: Bundle, count: int) -> list[Event]:
