@@ -130,7 +130,7 @@ def rebaseline(
         bool, typer.Option("--serve", help="Serve the new version in place of the current one.")
     ] = False,
     drill: Annotated[
-        bool, typer.Option("--drill/--no-drill", help="Shift pictures for the drill.")
+        bool, typer.Option("--drill/--no-drill", help="End with a quick drill, which certifies.")
     ] = True,
     as_json: Json = False,
     config: Config = None,
