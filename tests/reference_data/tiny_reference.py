@@ -29,8 +29,9 @@ class Quiet:
 
 
 def darker(image: Image.Image) -> Image.Image:
-    """Take light away, as the night does."""
-    return image.point([value // 2 for value in range(256)] * 3)
+    """Take light and most of the colour away, as the night does."""
+    grey = Image.blend(image, image.convert("L").convert("RGB"), 0.7)
+    return grey.point([value // 2 for value in range(256)] * 3)
 
 
 def make_bundle(
