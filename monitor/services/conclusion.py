@@ -68,7 +68,8 @@ def conclude(
         Why its bundle cannot be read, if it cannot.
     """
     if open_alarms:
-        return Conclusion(verdict=Verdict.ALARM, reason=f"{open_alarms} alarms stand open")
+        stand = "1 alarm stands" if open_alarms == 1 else f"{open_alarms} alarms stand"
+        return Conclusion(verdict=Verdict.ALARM, reason=f"{stand} open")
     if fault is not None:
         return _unknown(fault)
     if not certified:

@@ -32,19 +32,19 @@ class Sightings:
         """
         room = MOST_UNITS - self._count(model)
         known = self._known(model, latest) if room < len(latest) else set(latest)
-        for unit, at in sorted(latest.items()):
-            if unit not in known and unit != EVERY_UNIT:
-                room -= 1
-                if room < 0:
-                    continue
-            statement = insert(self._conn, sightings).values(model=model, unit=unit, last_at=at)
-            self._conn.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["model", "unit"],
-                    set_={"last_at": statement.excluded.last_at},
-                    where=statement.excluded.last_at > sightings.c.last_at,
-                )
-            )
+        new = sorted(set(latest) - known - {EVERY_UNIT})
+        kept = latest.keys() - new[max(room, 0) :]
+        if not kept:
+            return
+        statement = insert(self._conn, sightings)
+        self._conn.execute(
+            statement.on_conflict_do_update(
+                index_elements=["model", "unit"],
+                set_={"last_at": statement.excluded.last_at},
+                where=statement.excluded.last_at > sightings.c.last_at,
+            ),
+            [{"model": model, "unit": unit, "last_at": latest[unit]} for unit in sorted(kept)],
+        )
 
     def all(self, model: str) -> dict[str, datetime]:
         """Read when each unit of a model was last heard of, the longest silent first."""

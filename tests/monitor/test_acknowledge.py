@@ -147,7 +147,8 @@ def test_a_monitor_in_the_middle_of_a_pass_does_not_bring_the_old_evidence_back(
     assert the_alarm(installation).acknowledged_by == "ann"
 
 
-def test_an_operator_acknowledges_over_http_in_their_own_name(installation: Installation) -> None:
+def test_an_operator_acknowledges_over_http_in_their_own_name(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
     bundle = installation.serve()
     installation.novel(bundle, 30)
     ingest(monitor(installation), installation.clock)

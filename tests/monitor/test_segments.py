@@ -12,7 +12,9 @@ from monitor.services.stream_status import StreamStatus
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.budget import Pool
+from monitor.store.bundles import Bundles
 from monitor.store.engine import reading
+from monitor.store.event import Event
 from reference_data.bundle import Bundle
 from tests.monitor.installation import Installation, held_out_rows
 
@@ -30,17 +32,21 @@ def installation(tmp_path: Path) -> Installation:
     return Installation(tmp_path, options())
 
 
+def seen(
+    installation: Installation, bundle: Bundle, site: str, count: int, worst: float
+) -> list[Event]:
+    return [
+        installation.event(
+            bundle,
+            p_semantic=float(installation.rng.uniform(0, worst)),
+            segment={"site": site, "other": "not watched"},
+        )
+        for _ in range(count)
+    ]
+
+
 def send(installation: Installation, bundle: Bundle, site: str, count: int, worst: float) -> None:
-    installation.record(
-        [
-            installation.event(
-                bundle,
-                p_semantic=float(installation.rng.uniform(0, worst)),
-                segment={"site": site, "other": "not watched"},
-            )
-            for _ in range(count)
-        ]
-    )
+    installation.record(seen(installation, bundle, site, count, worst))
 
 
 def streams(installation: Installation) -> dict[StreamKey, StreamStatus]:
@@ -71,9 +77,11 @@ def test_a_segment_with_a_reference_of_its_own_holds_a_part_of_the_reserve(
 
 def test_a_change_of_one_segment_alarms_and_is_named(installation: Installation) -> None:
     bundle = installation.serve(more=held_out_rows())
+    traffic: list[Event] = []
     for _ in range(25):
-        send(installation, bundle, "north", 2, 0.3)
-        send(installation, bundle, "south", 6, 1.0)
+        traffic += seen(installation, bundle, "north", 2, 0.3)
+        traffic += seen(installation, bundle, "south", 6, 1.0)
+    installation.record(traffic)
     ingest(installation.monitor(), installation.clock)
 
     with reading(installation.engine) as conn:
@@ -93,15 +101,13 @@ def test_a_segments_rows_rank_its_events_as_its_own_scores_would(
     bundle = installation.serve(more=held_out_rows())
     reference = installation.monitor().references
     with reading(installation.engine) as conn:
-        from monitor.store.bundles import Bundles
-
         baseline = reference.open(Bundles(conn).trusted(bundle.digest)).baseline
     north = baseline.segments["site=north"]
     above = north.above[StreamName.SEMANTIC]
     assert north.rows == 150
     assert (above[0], above[-1]) == (0, 150)
     # Every other row of the sorted scores is north's, so half of the more unusual ones are.
-    assert above.tolist() == [(a + 0) // 2 for a in range(301)]
+    assert above.tolist() == [a // 2 for a in range(301)]
 
 
 def test_a_segment_without_a_reference_is_charted_and_never_alarms(
@@ -124,9 +130,8 @@ def test_hostile_segment_values_fill_neither_the_store_nor_the_labels(
     installation: Installation,
 ) -> None:
     bundle = installation.serve(more=held_out_rows())
-    for number in range(40):
-        send(installation, bundle, f"made-up-{number}", 1, 1.0)
-    send(installation, bundle, "x" * 500, 1, 1.0)
+    made_up = [*(f"made-up-{number}" for number in range(40)), "x" * 500]
+    installation.record([e for site in made_up for e in seen(installation, bundle, site, 1, 1.0)])
     ingest(installation.monitor(), installation.clock)
 
     charted = {key.segment for key in streams(installation) if key.mode is Mode.CHARTED}

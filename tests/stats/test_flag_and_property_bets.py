@@ -61,7 +61,7 @@ def test_parameters_outside_their_range_are_refused(value: float) -> None:
 def test_the_healthy_flag_rate_is_exceeded_for_at_most_delta_of_references(
     n: int, beyond: int, correlation: float
 ) -> None:
-    references, fresh, rng = 400, 4_000, np.random.default_rng(n + beyond)
+    references, fresh, rng = 300, 4_000, np.random.default_rng(n + beyond)
     covariance = [[1, correlation], [correlation, 1]]
     exceeded = 0
     for _ in range(references):
@@ -94,7 +94,7 @@ def test_property_bets_break_their_certificate_for_at_most_delta_of_references()
 
 @pytest.mark.statistics
 def test_dependent_and_constant_properties_keep_the_mean_time_to_a_false_alarm() -> None:
-    n, c, references, runs, horizon = 303, 500.0, 40, 8, 1_500
+    n, c, references, runs, horizon = 303, 300.0, 40, 6, 900
     rng = np.random.default_rng(13)
     bets = property_bets({"brightness": n, "contrast": n, "width": n}, delta=DELTA)
     short = 0

@@ -117,7 +117,7 @@ def test_sightings_only_move_forward_and_are_bounded(engine: Engine, now: dateti
         Sightings(connection).add("bears", {"cam-2": now})
         assert Sightings(connection).all("bears") == {"cam-2": now, "cam-1": later, "": later}
         assert Sightings(connection).all("deer") == {}
-        many = {f"made-up-{number}": now for number in range(MOST_UNITS + 50)}
+        many = {f"made-up-{number:04d}": now for number in range(MOST_UNITS + 50)}
         Sightings(connection).add("bears", many)
         Sightings(connection).add("bears", {"cam-1": later + timedelta(hours=1), "one-more": now})
         found = Sightings(connection).all("bears")
