@@ -72,10 +72,10 @@ COMPLETE = Size(
     peer_embeddings=5_000,
     rows=10_000,
     columns=128,
-    nulls=Plan(population=20_000, dimension=128, maps=3, references=16, windows=20, draws=50_000),
+    nulls=Plan(population=20_000, dimension=128, maps=4, references=12, windows=20, draws=50_000),
     windows=(50, 500, 2_000, 10_000),
-    trials=60,
-    small_trials=40,
+    trials=50,
+    small_trials=25,
     merged=(288, 2_016),
 )
 
