@@ -10,9 +10,10 @@ process); the continuous Kolmogorov law would be conservative on bins. Edges clo
 are taken together first.
 
 Effect: the Wasserstein distance ∫|F_w - F_r| between the edges, in standard deviations of the
-reference: "the average input moved by that much". What lies beyond the outermost edges counts as
-if it lay there. Its 95 % interval is by the delta method around the signs found, no narrower than
-under the null; the lower end first gives back what sampling alone brings.
+reference: "the average input moved by that much". A bin's rows count as spread evenly over it, and
+what lies beyond the outermost edges as if it lay there. Its 95 % interval is by the delta method
+around the signs found, no narrower than under the null; the lower end first gives back what
+sampling alone brings.
 """
 
 import math

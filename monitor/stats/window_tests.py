@@ -50,6 +50,7 @@ UNITS = {
     FindingKind.SEGMENT: "share of episodes (total variation)",
 }
 """What each effect is measured in."""
+OWN_UNIT = "its own unit, for the reference is constant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,18 +120,17 @@ def _measure(
     for name, edges in layout.edges.items():
         column = f"column.{name}"
         kind, subject = _kind_of(name)
-        yield _finding(
-            kind,
-            subject,
-            compare_bins(
-                sums.arrays[column],
-                theirs.arrays[column],
-                edges,
-                reference.deviations[name],
-                _generator(sums, name),
-                fewest=fewest,
-            ),
+        deviation = reference.deviations[name]
+        found = compare_bins(
+            sums.arrays[column],
+            theirs.arrays[column],
+            edges,
+            deviation,
+            _generator(sums, name),
+            fewest=fewest,
         )
+        finding = _finding(kind, subject, found)
+        yield finding if deviation else replace(finding, unit=OWN_UNIT)
     for name in layout.segments:
         if name != skip:
             key = f"segment.{name}"

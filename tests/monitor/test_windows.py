@@ -157,6 +157,7 @@ def test_what_changed_differs_with_its_size_and_what_did_not_does_not(
         assert 0 < low <= (finding.measurement.effect or 0) <= high
     assert one(found, FindingKind.CLASSES).measurement.effect == pytest.approx(2 / 3, abs=0.05)
     assert not one(found, FindingKind.CONFIDENCE).differs
+    assert one(found, FindingKind.PROPERTY, "brightness").unit.startswith("its own unit")
     assert not one(found, FindingKind.SEGMENT, "site").differs
     differ = [each.differs for each in found.findings]
     assert differ == sorted(differ, reverse=True)

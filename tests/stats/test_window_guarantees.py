@@ -1,6 +1,7 @@
 """What window tests promise, by simulation: nearly uniform p, and power."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from scipy.stats import binom
 from monitor.stats.binned import compare_bins
 from monitor.stats.class_counts import compare_counts
 from monitor.stats.mmd import compare_embeddings
+from monitor.stats.result import Measurement
 from reference_data import gaussian_moments, window_reference
 from reference_data.episode_sums import PARTS, count_bins
-from reference_data.feature_map import FEATURES
+from reference_data.feature_map import FEATURES, FRACTION_BITS
 from reference_data.window_reference import WindowReference, bin_edges
 from tests.reference_data.held_out_rows import VOCAB, draw
 
@@ -156,3 +158,42 @@ def test_p_of_binned_numbers_is_nearly_uniform(levels: int | None, n_w: int) -> 
     assert within(int((found_p <= 0.05).sum()), len(p), 0.015, 0.07)
     assert within(int((found_p <= 0.01).sum()), len(p), 0.0, 0.02)
     assert covered >= 0.95 * 400
+
+
+def test_intervals_of_effects_cover_the_truth() -> None:
+    """At 95 %, for a change of middling size: nearly as often as they say."""
+    rng = np.random.default_rng(6)
+    trials, n, n_w = 100, 800, 300
+    first = built(normal(rng, n), 0)
+    features = first.layout.features
+
+    # The populations are large samples, mapped once.
+    before, after = (
+        features.phi((normal(rng, 6_000) + shift).astype(np.float16)) for shift in (0.0, 0.25)
+    )
+    truth = (after.mean(axis=0) - before.mean(axis=0)) / 2**FRACTION_BITS
+    covered = {"embedding": 0, "number": 0, "classes": 0}
+    for _ in range(trials):
+        sums = [
+            np.r_[count, rows[rng.integers(0, len(rows), count)].sum(axis=0)]
+            for rows, count in ((before, n), (after, n_w))
+        ]
+        reference = replace(
+            first, sums=replace(first.sums, arrays={**first.sums.arrays, "phi": sums[0][None, :]})
+        )
+        embedding = compare_embeddings(sums[1][None, :], reference, thin=False)
+        covered["embedding"] += _holds(embedding, float(np.linalg.norm(truth)))
+
+        values = rng.normal(size=n)
+        edges = bin_edges(values)
+        counts = count_bins(rng.normal(0.3, 1, n_w), edges), count_bins(values, edges)
+        covered["number"] += _holds(compare_bins(*counts, edges, 1.0, rng, fewest=30), 0.3)
+
+        drawn = rng.multinomial(n_w, [0.5, 0.3, 0.2]), rng.multinomial(n, [0.4, 0.3, 0.3])
+        covered["classes"] += _holds(compare_counts(*drawn, rng, fewest=30), 0.1)
+    assert min(covered.values()) >= 0.88 * trials, covered
+
+
+def _holds(found: Measurement, truth: float) -> bool:
+    low, high = found.effect_low, found.effect_high
+    return low is not None and high is not None and low <= truth <= high
