@@ -87,17 +87,17 @@ def _measured(found: MeasuredAccuracy) -> None:
         )
     if found.without_probability:
         console.print(
-            f"  {found.without_probability} labels without an inclusion probability left out"
+            f"  labels left out for want of an inclusion probability: {found.without_probability}"
         )
     if found.waiting:
-        console.print(f"  {found.waiting} decisions are about nothing it predicted in this span")
+        console.print(f"  decisions about nothing it predicted in this span: {found.waiting}")
 
 
 def _classes(found: Accuracy) -> None:
     mix, measured = found.estimated.class_mix, found.measured.classes
     believed = found.estimated.class_mix_explains is True
     names = sorted(mix.keys() | measured.keys())
-    if not names:
+    if not (believed or measured):
         return
     if len(names) > CLASSES:
         names = sorted(names, key=lambda name: -(mix[name].share if name in mix else 0))[:CLASSES]

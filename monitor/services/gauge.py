@@ -14,7 +14,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from monitor.domain import Window
-from monitor.errors import DocumentTooNew, DocumentUnreadable, NotFound, OptionInvalid
+from monitor.errors import (
+    DocumentTooNew,
+    DocumentUnreadable,
+    FieldwatchError,
+    NotFound,
+    OptionInvalid,
+)
 from monitor.services.accuracy_estimate import EstimatedAccuracy, estimate_accuracy
 from monitor.services.accuracy_measure import MeasuredAccuracy, measure_accuracy
 from monitor.services.context import Context
@@ -88,13 +94,21 @@ def read_segment(text: str | None) -> tuple[str, str] | None:
 
 
 def gauge_all(context: Context) -> int:
-    """Gauge every routed model over the last hours and keep the findings; return how many."""
+    """Gauge every routed model over the last hours and keep the findings; return how many.
+
+    A model that cannot be gauged keeps none of the others waiting; its fault is raised afterwards.
+    """
     with reading(context.engine) as conn:
         now = database_now(conn)
         models = sorted(Routes(conn).current())
     span = timedelta(hours=context.settings.monitor.accuracy_hours)
+    faults: list[FieldwatchError] = []
     for model in models:
-        found = gauge(context, model, Window(start=now - span, end=now))
+        try:
+            found = gauge(context, model, Window(start=now - span, end=now))
+        except FieldwatchError as fault:
+            faults.append(fault)
+            continue
         with context.engine.begin() as conn:
             AccuracyReadings(conn).put(
                 StoredReading(
@@ -104,6 +118,8 @@ def gauge_all(context: Context) -> int:
                     computed_at=now,
                 )
             )
+    if faults:
+        raise faults[0]
     return len(models)
 
 

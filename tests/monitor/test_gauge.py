@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from monitor.cli import main
 from monitor.commands.accuracy import read_span
 from monitor.domain import Role, Status, Window
-from monitor.errors import DocumentTooNew, NotFound, OptionInvalid
+from monitor.errors import BundleUntrusted, DocumentTooNew, NotFound, OptionInvalid
 from monitor.services import key_desk
 from monitor.services.context import Context
 from monitor.services.decide import DecisionReport, decide
@@ -23,7 +23,9 @@ from monitor.services.gauge import Accuracy, gauge, gauge_all, read_accuracy, re
 from monitor.services.status import look, read_metrics
 from monitor.stats import support
 from monitor.stats.head import softmax
-from monitor.store.accuracy_readings import StoredReading
+from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
+from monitor.store.bundles import Bundles
+from monitor.store.engine import reading
 from monitor.store.event import Event
 from monitor.wiring import make_app
 from reference_data import held_out, shifted
@@ -318,6 +320,18 @@ def test_status_and_metrics_show_what_was_gauged_and_unknown_as_unknown(field: F
     field.installation.serve(version="2")
     [model] = look(field.monitor).models
     assert model.accuracy.estimated is None
+
+
+def test_a_model_that_cannot_be_gauged_keeps_no_other_waiting(field: Field) -> None:
+    field.see(60)
+    broken = field.installation.serve(model="alpacas")
+    with field.monitor.engine.begin() as conn:
+        Bundles(conn).withdraw(broken.digest, "anna", field.installation.clock)
+
+    with pytest.raises(BundleUntrusted, match="withdrawn"):
+        gauge_all(field.monitor)
+    with reading(field.monitor.engine) as conn:
+        assert set(AccuracyReadings(conn).all()) == {"bears"}
 
 
 def test_a_finding_of_a_newer_program_is_refused(field: Field) -> None:
