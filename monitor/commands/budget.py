@@ -30,7 +30,7 @@ def _show(found: BudgetStatus, history: int) -> None:
     console.print(
         f"{percent(found.held)} is held by {len(found.shares)} streams, {percent(free)} is free "
         f"for new ones; of δ = {found.delta:g}, {found.delta_held:.4g} is given to "
-        f"{len(found.references)} references."
+        f"{len(found.references)} reference{'' if len(found.references) == 1 else 's'}."
     )
     columns = ("model", "stream", "holds>", "alone, one in>", "alarms at ln>", "spent>", "since!")
     rows = [

@@ -102,9 +102,10 @@ def balance(
             {holder: demand.size for holder, demand in new.items()},
             whole,
         )
-        who = ", ".join(sorted({holder.model for holder in new})) or "a smaller budget"
+        who = ", ".join(sorted({holder.model for holder in new}))
+        why = f"made room for {who}" if new else f"the settings leave less to {pool}"
         fallen += [
-            (entry, weights[holder], f"made room for {who}")
+            (entry, weights[holder], why)
             for holder, entry in staying.items()
             if weights[holder] < entry.weight
         ]

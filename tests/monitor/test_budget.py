@@ -157,6 +157,28 @@ def test_a_damaged_bundle_keeps_what_its_streams_hold(installation: Installation
     assert weights(installation) == held
 
 
+def test_a_reserve_set_aside_later_lowers_running_weights_and_restarts_nothing(
+    tmp_path: Path,
+) -> None:
+    first = Installation(tmp_path)
+    bundle = first.serve(more=held_out_rows())
+    first.healthy(bundle, 20)
+    ingest(first.monitor(), first.clock)
+    before = {share.stream: share for share in budget.look(first.monitor()).shares}
+    detectors = DetectorOptions(
+        clock="episodes", false_alarm_episodes=300, segments=("site",), reserve=0.25
+    )
+    other = Installation(tmp_path, MonitorOptions(detectors=detectors))
+    ingest(other.monitor(), first.clock)
+    found = budget.look(other.monitor())
+    assert found.held == pytest.approx(1)
+    for share in found.shares:
+        if share.pool is Pool.MODELS:
+            assert share.weight == pytest.approx(0.75 * before[share.stream].weight)
+            assert share.since == before[share.stream].since
+    assert "the settings leave less to models" in {e.ended_reason for e in found.history}
+
+
 def test_settling_again_changes_nothing(installation: Installation) -> None:
     installation.serve()
     assert budget.settle(installation.monitor(), START)
