@@ -144,7 +144,7 @@ def decide(
             continue
         saved = loaded.states.get(key)
         state = stream.resume(None if saved is None else saved.state)
-        since = state.granted_until or _begun(loaded, key, now)
+        since = state.granted_until or _begun(loaded, key, saved, now)
         behind |= now < since - record.CLOCK_TOLERANCE
         grants = _grants(options.detectors, len(places), since, now)
         played = stream.play(state, [episodes[place] for place in places], grants)
@@ -206,16 +206,18 @@ def _rules(
     return replace(rules, certificate=found.name, resolve_after=longest)
 
 
-def _begun(loaded: Loaded, key: StreamKey, now: datetime) -> datetime:
-    """Tell since when a stream without a state of its claim is owed time."""
-    if key.mode is Mode.CHARTED:
-        return now if key.segment else loaded.snapshot.published_at
+def _begun(loaded: Loaded, key: StreamKey, saved: StoredState | None, now: datetime) -> datetime:
+    """Tell since when a stream that begins is owed time: until then another stood in its place."""
     holder = Holder(
         model=loaded.snapshot.model,
         bundle_sha=loaded.snapshot.bundle_sha,
         key=replace(key, mode=Mode.CERTIFIED),
     )
-    return loaded.held[holder].begun_at
+    if holder in loaded.held and key.mode is not Mode.CHARTED:
+        begun = loaded.held[holder].begun_at
+    else:
+        begun = now if key.segment else loaded.snapshot.published_at
+    return begun if saved is None else max(begun, saved.updated_at)
 
 
 def _grants(options: DetectorOptions, count: int, since: datetime, now: datetime) -> list[float]:

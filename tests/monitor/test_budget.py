@@ -157,7 +157,7 @@ def test_a_damaged_bundle_keeps_what_its_streams_hold(installation: Installation
     assert weights(installation) == held
 
 
-def test_a_reserve_set_aside_later_lowers_running_weights_and_restarts_nothing(
+def test_a_reserve_set_aside_later_lowers_the_weights_that_run(
     tmp_path: Path,
 ) -> None:
     first = Installation(tmp_path)

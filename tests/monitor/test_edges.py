@@ -235,6 +235,26 @@ def test_a_monitor_whose_clock_is_ahead_grants_no_more_time_than_has_passed(
     assert _granted(installation) < 3_600
 
 
+def test_a_stream_that_begins_again_is_not_granted_the_time_before(tmp_path: Path) -> None:
+    first = Installation(
+        tmp_path, MonitorOptions(detectors=DetectorOptions(clock="seconds", false_alarm_days=1))
+    )
+    bundle = first.serve()
+    ingest(first.monitor(), START)
+    _neutral(first, bundle)
+    ingest(first.monitor(), START + timedelta(hours=1))
+    assert _granted(first) > 1_800
+
+    # Another δ makes other bets of the same claim: evidence is lost, and time is not given twice.
+    detectors = DetectorOptions(clock="seconds", false_alarm_days=1, delta=0.01)
+    other = Installation(tmp_path, MonitorOptions(detectors=detectors))
+    other.seq, other.clock = first.seq, first.clock
+    _neutral(other, bundle)
+    ingest(other.monitor(), datetime.now(UTC))
+    assert certified(other)[StreamName.SEMANTIC].episodes == 1
+    assert _granted(other) < 1_800
+
+
 def test_a_reference_of_another_embedding_is_refused(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path)
     other = msgspec.structs.replace(bundle.manifest, embedding_dim=DIMENSION + 1)
