@@ -96,6 +96,12 @@ def import_(
         str | None,
         typer.Option("--scores", help="Members of the semantic score, such as maha++,gen,knn."),
     ] = None,
+    cross_conformal: Annotated[
+        int | None,
+        typer.Option(
+            "--cross-conformal", help="Refits of the scores, for under 100 held-out episodes."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Divides the held-out rows.")] = 0,
     unconfined: Annotated[
         bool, typer.Option("--unconfined", help="Open the pickle without isolation; recorded.")

@@ -13,16 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from reference_data import held_out, window_reference
+from reference_data import cross_fits, held_out, window_reference
 from reference_data.accuracy import fit_temperature
 from reference_data.bundle import Counts
 from reference_data.calibration import archive, count_classes, property_quantiles
 from reference_data.conformal import unsureness
+from reference_data.cross_conformal import FEWEST_FOLDS, MOST_FOLDS
+from reference_data.division import group
 from reference_data.errors import ImportRefused
-from reference_data.guarantee import choose_alpha, state_guarantee
+from reference_data.guarantee import FEWEST_CERTIFIED, choose_alpha, state_guarantee, weaken
 from reference_data.reference_tables import ItemColumns, item_table, thumbnail_table
 from reference_data.report import Report, make_report
-from reference_data.roles import ReferenceRow, assign_roles
+from reference_data.roles import ReferenceRow, Roles, assign_roles
 from reference_data.row_pass import Rows, run_through
 from reference_data.scores.domain import DomainScore
 from reference_data.scores.forward import Forward, softmax
@@ -62,6 +64,7 @@ def build_reference(
     picture: Callable[[int], Image.Image] | None = None,
     bias: npt.NDArray[np.float32] | None = None,
     members: Sequence[Member] = DEFAULT,
+    cross_folds: int | None = None,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> ReferenceFiles:
     """Fit, divide, calibrate and summarise.
@@ -91,6 +94,9 @@ def build_reference(
         Bias of the linear last layer [C], for the members that read it.
     members
         Scores to combine into the semantic score.
+    cross_folds
+        Refits of the scores for cross-conformal p-values, for folders with few held-out episodes;
+        None calibrates on rows set aside for it.
     advance
         Told the number of thumbnails made since the last call.
 
@@ -126,6 +132,21 @@ def build_reference(
     temperature = fit_temperature(held.logits[temper], labels[roles.temperature])
     threshold = choose_alpha(len(roles.calibrate)) if alpha is None else alpha
     guarantee = state_guarantee(len(roles.calibrate), threshold, split_known=split_known)
+    crossed = None
+    if cross_folds is not None:
+        crossed = _cross(
+            rows,
+            roles,
+            Rows(outputs=outputs, labels=labels, places=roles.train),
+            held,
+            cross_folds,
+            weights=weights,
+            bias=bias,
+            members=members,
+            seed=seed,
+            split_known=split_known,
+        )
+        guarantee = weaken(guarantee, crossed.n, len(crossed.folds), threshold)
     columns = ItemColumns.judge(
         rows=[(row.item, vocab[row.label], row.episode) for row in rows],
         roles=roles.names(len(rows)),
@@ -172,6 +193,8 @@ def build_reference(
         "thumbnails.parquet": thumbnail_table(shown, picture, advance),
         "report.json": msgspec.json.format(msgspec.json.encode(report), indent=2),
     }
+    if crossed is not None:
+        files[cross_fits.FILE] = crossed.to_bytes()
     return ReferenceFiles(
         files=files,
         alpha=threshold,
@@ -197,6 +220,54 @@ def _fit(training: Training, members: Sequence[Member]) -> tuple[SemanticScore, 
             f"{reason}. Check that the items differ and that --mid-layer names a layer that sees "
             "the picture."
         ) from reason
+
+
+def _cross(
+    rows: Sequence[ReferenceRow],
+    roles: Roles,
+    trained: Rows,
+    held_out_rows: Forward,
+    folds: int,
+    *,
+    weights: npt.NDArray[np.float32] | None,
+    bias: npt.NDArray[np.float32] | None,
+    members: Sequence[Member],
+    seed: int,
+    split_known: bool,
+) -> cross_fits.CrossFits:
+    places = roles.held_out.tolist()
+    episodes = group([rows[place].episode for place in places])
+    if not FEWEST_FOLDS <= folds <= MOST_FOLDS:
+        raise ImportRefused(
+            f"--cross-conformal {folds}: give {FEWEST_FOLDS} to {MOST_FOLDS} refits, such as 5."
+        )
+    if not split_known:
+        raise ImportRefused(
+            "--cross-conformal needs to know which items were held out: rows the network trained "
+            "on may not calibrate. Import with the true split."
+        )
+    if len(episodes) >= FEWEST_CERTIFIED or len(episodes) < folds:
+        few = "fewer than the refits" if len(episodes) < folds else "enough to calibrate without"
+        raise ImportRefused(
+            f"there are {len(episodes)} held-out episodes, {few}: --cross-conformal is for "
+            f"folders with {folds} to {FEWEST_CERTIFIED - 1}, and gives up the certificate. Leave "
+            "it out."
+        )
+    try:
+        return cross_fits.fit_crosswise(
+            trained,
+            len(roles.train),
+            held_out_rows,
+            np.array([rows[place].label for place in places], dtype=np.intp),
+            episodes,
+            folds=folds,
+            weights=weights,
+            bias=bias,
+            members=members,
+            seed=seed,
+        )
+    except DoesNotFit as reason:
+        raise ImportRefused(f"a refit of the scores fails: {reason}. Use fewer refits.") from reason
 
 
 def _sample_neighbours(

@@ -8,6 +8,7 @@ need so much slack that an alarm means nothing.
 from dataclasses import dataclass
 
 from reference_data.conformal import band
+from reference_data.cross_conformal import bound, say_bound
 
 FEWEST_CERTIFIED = 100
 """Calibration episodes below which a bundle only draws charts."""
@@ -81,6 +82,32 @@ def state_guarantee(n: int, alpha: float, *, split_known: bool) -> Guarantee:
         reason=reason,
         sentence=f"{known}; {reason}",
         flag_rate_low=low,
+        flag_rate_high=high,
+    )
+
+
+def weaken(guarantee: Guarantee, n: int, folds: int, alpha: float) -> Guarantee:
+    """Say what is left of a guarantee when n held-out rows both fit and calibrate, in turns.
+
+    Parameters
+    ----------
+    alpha
+        Flagging threshold; either score may flag, each at α/2.
+    """
+    reason = (
+        "not certified: cross-conformal p-values carry no certificate for streams. Hold out "
+        f"{FEWEST_CERTIFIED} episodes or more and import without --cross-conformal to get alarms."
+    )
+    high = min(1.0, 2 * bound(n, alpha / 2))
+    known = (
+        f"{say_bound(n, folds, alpha / 2)}. Of healthy inputs at most about {high:.1%} will be "
+        f"flagged (at α = {alpha:g}, averaged over references)"
+    )
+    return Guarantee(
+        certified=False,
+        reason=guarantee.reason if guarantee.reason.startswith(_UNKNOWN_SPLIT) else reason,
+        sentence=f"{known}; {reason}",
+        flag_rate_low=0.0,
         flag_rate_high=high,
     )
 

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from reference_data import cross_fits
 from reference_data.bundle import Bundle
 from reference_data.conformal import combined, p_values, uniforms
+from reference_data.cross_fits import CrossFits
 from reference_data.preprocess import DecodeLimits, decode, prepare
 from reference_data.properties import measure
 from reference_data.scores.domain import DomainScore
@@ -133,6 +135,8 @@ class Scorer:
     semantic_calibration: npt.NDArray[np.float64]
     """Semantic scores of the calibration rows, ascending."""
     domain_calibration: npt.NDArray[np.float64]
+    cross: CrossFits | None = None
+    """Refits that give the p-values instead, in bundles imported with ``--cross-conformal``."""
 
     @classmethod
     def open(cls, bundle: Bundle, *, threads: int = 0, several: bool = False) -> "Scorer":
@@ -162,6 +166,7 @@ class Scorer:
             domain=DomainScore.from_arrays(under(fitted, "domain.")),
             semantic_calibration=semantic,
             domain_calibration=domain,
+            cross=cross_fits.read(bundle),
         )
 
     def prepare(self, data: bytes, limits: DecodeLimits) -> Prepared:
@@ -207,18 +212,25 @@ class Scorer:
                 results[row] = result
         return results
 
+    def _p_values(
+        self, outputs: Forward, event_ids: Sequence[str]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        of_semantic, of_domain = (
+            uniforms(event_ids, name, self.bundle.manifest.seed) for name in ("semantic", "domain")
+        )
+        if self.cross is not None:
+            return (
+                self.cross.p_semantic(outputs, of_semantic),
+                self.cross.p_domain(outputs, of_domain),
+            )
+        return (
+            p_values(self.semantic.score(outputs), self.semantic_calibration, of_semantic),
+            p_values(self.domain.score(outputs.mid), self.domain_calibration, of_domain),
+        )
+
     def _judge(self, outputs: Forward, event_ids: Sequence[str]) -> list[Scored]:
         manifest = self.bundle.manifest
-        p_semantic = p_values(
-            self.semantic.score(outputs),
-            self.semantic_calibration,
-            uniforms(event_ids, "semantic", manifest.seed),
-        )
-        p_domain = p_values(
-            self.domain.score(outputs.mid),
-            self.domain_calibration,
-            uniforms(event_ids, "domain", manifest.seed),
-        )
+        p_semantic, p_domain = self._p_values(outputs, event_ids)
         p_value = combined(p_semantic, p_domain)
         probabilities = softmax(outputs.logits)
         top = probabilities.argmax(axis=1).tolist()

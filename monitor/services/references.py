@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from pyarrow import BufferReader, parquet
 
 from monitor.services.baseline import Baseline, read_baseline
 from monitor.store.bundles import RegisteredBundle
-from reference_data import window_reference
+from reference_data import cross_fits, window_reference
 from reference_data.bundle import Bundle, Manifest, load
 from reference_data.errors import BundleMixed
 from reference_data.guarantee import flag_band
+from reference_data.report import Report
 from reference_data.window_reference import Absent, WindowReference
 
 NEAREST = 3
@@ -108,9 +110,16 @@ def read_reference(bundle: Bundle) -> Reference:
         items=_pick(table["path"].to_pylist(), rows),
         labels=_pick(table["label"].to_pylist(), rows),
         rows=tuple(rows),
-        flag_band=flag_band(calibrated, manifest.alpha),
+        flag_band=_flag_band(bundle, calibrated),
         windows=window_reference.read(bundle),
     )
+
+
+def _flag_band(bundle: Bundle, calibrated: int) -> tuple[float, float]:
+    if cross_fits.FILE not in bundle.manifest.files:
+        return flag_band(calibrated, bundle.manifest.alpha)
+    report = msgspec.json.decode(bundle.read("report.json"), type=Report)
+    return report.flag_rate_low, report.flag_rate_high
 
 
 def _pick(values: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:

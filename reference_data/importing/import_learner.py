@@ -186,6 +186,7 @@ def _build(
             weights=weights,
             bias=bias,
             members=request.scores,
+            cross_folds=request.cross_folds,
             vocab=outcome.vocab,
             seed=request.seed,
             split_known=surveyed.table.split_known,

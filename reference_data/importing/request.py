@@ -49,6 +49,8 @@ class ImportRequest:
     """Share of healthy inputs to flag; ``None`` chooses by the number of calibration rows."""
     scores: tuple[Member, ...] = DEFAULT
     """Members of the semantic score; those that do not fit the model switch themselves off."""
+    cross_folds: int | None = None
+    """Refits for cross-conformal p-values; for fewer than a hundred held-out episodes."""
     seed: int = 0
     """Divides the held-out rows and picks the items for the parity proof."""
     unconfined: bool = False

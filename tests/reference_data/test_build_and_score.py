@@ -475,3 +475,50 @@ def test_a_bundle_scores_as_its_estimate_rows_were_scored(scorer: Scorer) -> Non
         assert result.p_semantic == pytest.approx(table[place]["p_semantic"], abs=0.011)
         assert result.p_domain == pytest.approx(table[place]["p_domain"], abs=0.011)
         assert result.prediction == table[place]["prediction"]
+
+
+# Few held-out episodes: refits
+
+
+def test_refits_give_the_p_values_of_a_small_folder_and_void_its_certificate(
+    tmp_path: Path,
+) -> None:
+    data = make_data(held_out=60)
+    reference = build(data, cross_folds=4)
+    scorer = Scorer.open(make_bundle(tmp_path, reference))
+
+    assert scorer.cross is not None
+    assert len(scorer.cross.folds) == 4
+    assert scorer.cross.n == 60
+    assert not reference.certified
+    assert "cross-conformal" in reference.certified_reason
+    assert "2α + about √(2/n)" in reference.report.guarantee
+    assert "no Beta band" in reference.report.guarantee
+    expected = 2 * (reference.alpha + np.sqrt(2 / 60))
+    assert reference.report.flag_rate_low == 0
+    assert reference.report.flag_rate_high == pytest.approx(expected)
+    rng = np.random.default_rng(5)
+    healthy = judge(scorer, [draw_band(k % 3, rng) for k in range(60)])
+    assert np.mean([each.flagged for each in healthy]) < expected
+    p = np.array([each.p_semantic for each in healthy])
+    assert ((p > 0) & (p < 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("held_out", "options", "message"),
+    [
+        (60, {"cross_folds": 1}, "give 2 to 20 refits"),
+        (60, {"cross_folds": 4, "split_known": False}, "needs to know which items were held out"),
+        (150, {"cross_folds": 4}, "150 held-out episodes, enough to calibrate without"),
+        (12, {"cross_folds": 15}, "12 held-out episodes, fewer than the refits"),
+    ],
+)
+def test_refits_that_would_promise_nothing_are_refused(
+    held_out: int, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ImportRefused, match=message):
+        build(make_data(train=60, held_out=held_out), **options)
+
+
+def test_a_bundle_without_refits_is_calibrated_on_rows_set_aside(scorer: Scorer) -> None:
+    assert scorer.cross is None
