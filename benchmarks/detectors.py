@@ -97,26 +97,26 @@ FULL = Scale(
     events=1_000_000,
 )
 QUICK = Scale(
-    ns=(200, 2_000),
+    ns=(500, 2_000),
     cs=(1e3,),
-    null=Size(references=50, exposure=5),
-    bursts=Size(references=50, exposure=3),
-    population=Size(references=20, exposure=2),
-    union=Size(references=10, exposure=0),
+    null=Size(references=50, exposure=3),
+    bursts=Size(references=50, exposure=1.5),
+    population=Size(references=10, exposure=1.5),
+    union=Size(references=6, exposure=0),
     runs=400,
-    population_runs=20,
+    population_runs=15,
     target=1e3,
     peers=PeerSize(
         references=1,
         events=20_000,
         runs=20,
         windows=(10,),
-        river_events=10_000,
-        river_runs=6,
-        river_steps=4,
+        river_events=5_000,
+        river_runs=5,
+        river_steps=3,
     ),
-    sketch_runs=2,
-    photos=240,
+    sketch_runs=1,
+    photos=150,
     events=100_000,
 )
 
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     scale = QUICK if options.quick else FULL
-    say("This takes about a minute." if options.quick else "This takes about twenty minutes.")
+    say("This takes a minute." if options.quick else "This takes about twenty minutes.")
     rows: list[Row] = []
     bars: list[Bar] = []
     parts = np.random.default_rng(options.seed).spawn(6)
