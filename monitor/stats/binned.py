@@ -28,8 +28,9 @@ FINEST = 1 / 128
 _FAR = 3.0
 """Beyond this, 2·exp(-2d²) is as good as the integral, and never too small."""
 # Nodes must lie closer together than the bridge wanders between two edges.
-_NEAR_RULE = np.polynomial.legendre.leggauss(64)
-_FAR_RULE = np.polynomial.legendre.leggauss(128)
+_RULES = tuple(
+    (bound, np.polynomial.legendre.leggauss(n)) for bound, n in ((1.0, 48), (1.5, 64), (_FAR, 128))
+)
 _Z = 1.959963984540054
 
 Floats = npt.NDArray[np.float64]
@@ -111,7 +112,8 @@ def bridge_tail(d: float, shares: Floats) -> float:
         return max(bound, math.ulp(0.0))
     if d < 0.05:
         return 1.0
-    nodes, weights = (d * each for each in (_NEAR_RULE if d < 1.5 else _FAR_RULE))
+    rule = next(rule for bound, rule in _RULES if d <= bound)
+    nodes, weights = (d * each for each in rule)
     inside = weights * _normal(nodes, 0.0, float(shares[0] * (1 - shares[0])))
     for last, now in zip(shares[:-1].tolist(), shares[1:].tolist(), strict=True):
         kept = (1 - now) / (1 - last)
