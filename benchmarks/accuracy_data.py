@@ -204,7 +204,7 @@ def pacs(data: Path, cache: Path | None) -> Setting:
     return _setting(
         "PACS, photos then other styles",
         "PACS",
-        True,
+        False,
         train=photos.take(train),
         held=photos.take(held),
         groups={},

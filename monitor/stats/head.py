@@ -6,7 +6,10 @@ good as that.
 
 Bias-corrected temperature scaling: softmax(log p / T + b), which keeps what the model ranks within
 a class and repairs both its confidence and its leaning towards classes. A ridge on b, worth
-`RIDGE` rows, keeps classes with few rows near the plain temperature.
+`RIDGE` rows, keeps classes with few rows near the plain temperature. T is never below 1: a head
+that is modest where it is mostly right needs no sharpening to be estimated there (ATC and DoC see
+to that), and sharpened it would be too sure of everything that has drifted (PACS, photos then other
+styles: mean error .091 with T = .73, .054 with T = 1).
 
 References: Guo et al., "On calibration of modern neural networks", ICML 2017; Alexandari, Kundaje,
 Shrikumar, "Maximum likelihood with bias-corrected calibration is hard-to-beat at label shift
@@ -26,7 +29,7 @@ FEWEST_ROWS = 10
 """Below this the scaling would be noise: the probabilities stay as they are."""
 RIDGE = 10.0
 """Weight of the ridge on the biases, in rows."""
-COLDEST, HOTTEST = 0.05, 20.0
+COLDEST, HOTTEST = 1.0, 20.0
 SMALLEST = 1e-12
 """Recorded probabilities are float32: below this one is taken as this, not as impossible."""
 

@@ -66,6 +66,16 @@ def test_a_head_that_is_too_sure_is_cooled(reference: Labelled) -> None:
     assert calibrated.max(axis=1).mean() == pytest.approx(reference.accuracy, abs=0.01)
 
 
+def test_a_head_that_is_modest_is_not_sharpened() -> None:
+    modest = field(1_500, np.random.default_rng(16), sharpness=0.3)
+
+    head = fit_head(modest.rows.probabilities, modest.labels)
+    found = estimate(fit_source(modest), modest.rows)
+    assert head.temperature == pytest.approx(1.0)
+    assert found is not None
+    assert found.combined == pytest.approx(modest.accuracy, abs=0.01)
+
+
 def test_a_head_is_left_alone_when_rows_are_few() -> None:
     few = field(9, np.random.default_rng(1))
 
