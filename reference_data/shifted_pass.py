@@ -35,7 +35,7 @@ Grade = tuple[Shift | None, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Path:
+class ForwardPath:
     """The forward path of a bundle, or of one about to be written."""
 
     network: Network
@@ -44,7 +44,7 @@ class Path:
     preprocessing: Preprocessing
 
     @classmethod
-    def of(cls, scorer: Scorer) -> "Path":
+    def of(cls, scorer: Scorer) -> "ForwardPath":
         """Take the path of an opened bundle."""
         return cls(
             network=scorer.network,
@@ -60,7 +60,7 @@ def grades(severities: Sequence[int] = SEVERITIES) -> list[Grade]:
 
 
 def run(
-    path: Path,
+    path: ForwardPath,
     pictures: Sequence[Picture],
     wanted: Sequence[Grade],
     *,
@@ -97,7 +97,7 @@ def run(
 
 
 def run_novel(
-    path: Path, pictures: Sequence[Picture], advance: Callable[[int], None]
+    path: ForwardPath, pictures: Sequence[Picture], advance: Callable[[int], None]
 ) -> Shifted | None:
     """Pass pictures of things the model never saw, as they are; None when none can be read."""
     passed = run(path, pictures, [(None, 0)], seed=0, advance=advance)
@@ -108,7 +108,11 @@ def run_novel(
 
 
 def _one(
-    path: Path, picture: Picture, wanted: Sequence[Grade], seed: int, pool: ThreadPoolExecutor
+    path: ForwardPath,
+    picture: Picture,
+    wanted: Sequence[Grade],
+    seed: int,
+    pool: ThreadPoolExecutor,
 ) -> Iterator[Shifted]:
     try:
         decoded = decode(picture.data, path.preprocessing, UNLIMITED)
@@ -134,7 +138,7 @@ def _shift(picture: Image.Image, grade: Grade, seed: int, item: str) -> Image.Im
 
 
 def _passes(
-    path: Path,
+    path: ForwardPath,
     picture: Picture,
     wanted: Sequence[Grade],
     outputs: Forward,

@@ -204,7 +204,7 @@ def _shift(
     notes: list[str] = []
     if fresh:
         kept = _pictures(bundle, request)
-        path = shifted_pass.Path.of(Scorer.open(bundle))
+        path = shifted_pass.ForwardPath.of(Scorer.open(bundle))
         full = request.depth is Depth.FULL
         wanted = shifted_pass.grades() if full else shifted_pass.grades((1, 3, 5))
         chosen = kept if full else kept[: shifted_pass.QUICK_PICTURES]
@@ -223,7 +223,7 @@ def _shift(
         )
     taken = len(np.unique(stored.rows))
     if request.novel is not None:
-        path = path or shifted_pass.Path.of(Scorer.open(bundle))
+        path = path or shifted_pass.ForwardPath.of(Scorer.open(bundle))
         given = _novel(request.novel)
         with progress.step("predicting what it never saw", len(given)) as advance:
             novel = shifted_pass.run_novel(path, given, advance)

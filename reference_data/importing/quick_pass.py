@@ -47,7 +47,7 @@ def drill_files(
         return files
     with np.load(io.BytesIO(reference["scores.npz"]), allow_pickle=False) as archive:
         fitted = {name: archive[name] for name in archive.files}
-    path = shifted_pass.Path(
+    path = shifted_pass.ForwardPath(
         network=network,
         semantic=SemanticScore.from_arrays(under(fitted, "semantic.")),
         domain=DomainScore.from_arrays(under(fitted, "domain.")),

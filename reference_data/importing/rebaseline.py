@@ -186,7 +186,7 @@ def _shifted(
     chosen = kept[: shifted_pass.QUICK_PICTURES]
     with progress.step("shifting held-out pictures", len(chosen) * len(wanted)) as advance:
         found = shifted_pass.run(
-            shifted_pass.Path.of(scorer),
+            shifted_pass.ForwardPath.of(scorer),
             chosen,
             wanted,
             seed=scorer.bundle.manifest.seed,

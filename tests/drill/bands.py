@@ -48,7 +48,7 @@ def make(folder: Path, grades: list[Grade] | None = None) -> Bundle:
         pictures.FILE: pictures.write(kept()),
     }
     if grades is not None:
-        path = shifted_pass.Path.of(Scorer.open(bundle, threads=1))
+        path = shifted_pass.ForwardPath.of(Scorer.open(bundle, threads=1))
         passed = shifted_pass.run(path, kept(), grades, seed=0, advance=lambda _: None)
         assert passed is not None
         files[shifted.FILE] = passed.to_bytes()

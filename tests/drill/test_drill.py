@@ -58,8 +58,8 @@ def run(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIELDWATCH_HOME", str(home))
         patch.chdir(home)
-        patch.setattr("monitor.services.drill.QUICK_REPEATS", 4)
-        patch.setattr("monitor.services.drill.QUICK_REPLAYS", 6)
+        patch.setattr("monitor.services.drill.QUICK_REPEATS", 3)
+        patch.setattr("monitor.services.drill.QUICK_REPLAYS", 3)
         assert "bands 1 never pages: certificate none, no drill has been run" in command("status")
         yield command
 
@@ -134,6 +134,8 @@ def test_a_shift_that_is_invisible_and_costly_is_named_first_everywhere(tmp_path
     bands.serve(tmp_path / "home", bundle)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIELDWATCH_HOME", str(tmp_path / "home"))
+        patch.setattr("monitor.services.drill.QUICK_REPEATS", 3)
+        patch.setattr("monitor.services.drill.QUICK_REPLAYS", 3)
         patch.chdir(tmp_path)
         text = CliRunner().invoke(app, ["drill", "bands"], catch_exceptions=False).stdout
         assert text.startswith("weak spot: swapped 3 costs ")

@@ -106,7 +106,7 @@ def test_the_pass_covers_every_picture_under_every_grade_and_reads_back_the_same
     wanted = grades((1, 5))
     done: list[int] = []
     passed = shifted_pass.run(
-        shifted_pass.Path.of(Scorer.open(bundle, threads=1)),
+        shifted_pass.ForwardPath.of(Scorer.open(bundle, threads=1)),
         as_pictures(6),
         wanted,
         seed=0,
@@ -131,7 +131,9 @@ def test_the_pass_covers_every_picture_under_every_grade_and_reads_back_the_same
 
 
 def test_a_pass_that_runs_out_of_time_leaves_out_whole_pictures(tmp_path: Path) -> None:
-    path = shifted_pass.Path.of(Scorer.open(make_bundle(tmp_path, build(make_data())), threads=1))
+    path = shifted_pass.ForwardPath.of(
+        Scorer.open(make_bundle(tmp_path, build(make_data())), threads=1)
+    )
     ticks = iter(range(1_000))
     given = as_pictures(shifted_pass.FEWEST + 9)
     passed = shifted_pass.run(
