@@ -101,10 +101,10 @@ QUICK = Scale(
     cs=(1e3,),
     null=Size(references=50, exposure=3),
     bursts=Size(references=50, exposure=1.5),
-    population=Size(references=10, exposure=1.5),
+    population=Size(references=20, exposure=1.5),
     union=Size(references=6, exposure=0),
-    runs=400,
-    population_runs=15,
+    runs=1_500,
+    population_runs=12,
     target=1e3,
     peers=PeerSize(
         references=1,
