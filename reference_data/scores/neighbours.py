@@ -59,8 +59,8 @@ class NearestNeighbours:
     def measure(self, outputs: Forward) -> dict[Member, npt.NDArray[np.float64]]:
         """Score each row, [m], under the member's name."""
         rows = normalised(outputs.embedding)
-        squares = np.square(rows).sum(axis=1)[:, None] + np.square(self.core).sum(axis=1)
-        distances = squares - 2 * (rows @ self.core.T)
+        # Both have length 1; a row of zeros has none and is as far from everything.
+        distances = 2 - 2 * (rows @ self.core.T)
         nearest = np.sort(np.partition(distances, self.k, axis=1)[:, : self.k + 1], axis=1)
         own = nearest[:, 0] < _IDENTICAL
         score = np.where(own, nearest[:, self.k], nearest[:, self.k - 1])
