@@ -30,11 +30,11 @@ from rich.console import Console
 from benchmarks.accuracy_data import Setting, settings
 from benchmarks.peers import NOT_INSTALLED, installed, run_peer
 from benchmarks.report import Bar, Row, at_least, at_most, finish
-from monitor.stats import support
-from monitor.stats.accuracy import estimate
-from monitor.stats.drift import measure
-from monitor.stats.recorded import Labelled, Recorded, join
-from monitor.stats.support import Interval, judge
+from monitor.stats.accuracy import support
+from monitor.stats.accuracy.drift import measure
+from monitor.stats.accuracy.estimate import estimate
+from monitor.stats.accuracy.recorded import Labelled, Recorded, join
+from monitor.stats.accuracy.support import Interval, judge
 
 SIZES = (100, 300, 1_000)
 SHARES = (0.1, 0.25, 0.5, 1.0)

@@ -23,9 +23,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import QuantileTransformer
 
 from benchmarks import accuracy_pictures
-from monitor.services.accuracy_basis import AccuracyBasis, make_basis
-from monitor.stats.head import softmax
-from monitor.stats.recorded import Labelled, Recorded
+from monitor.services.accuracy.basis import AccuracyBasis, make_basis
+from monitor.stats.accuracy.head import softmax
+from monitor.stats.accuracy.recorded import Labelled, Recorded
 from reference_data import held_out
 from reference_data.build import build_reference
 from reference_data.conformal import p_values

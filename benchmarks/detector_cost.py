@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitor.stats import capital
-from monitor.stats.rank_bets import rank_bets
+from monitor.stats.streams import capital
+from monitor.stats.streams.rank_bets import rank_bets
 
 BATCH = 256
 """Events the service plays at once."""

@@ -26,7 +26,7 @@ from benchmarks.run_length import (
     references,
     sample_rows,
 )
-from monitor.stats.rank_bets import rank_bets
+from monitor.stats.streams.rank_bets import rank_bets
 
 HORIZON = 400
 HEALTHY = 1_000

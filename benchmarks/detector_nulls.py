@@ -23,9 +23,9 @@ from benchmarks.run_length import (
     references,
     sample_rows,
 )
-from monitor.stats.bets import Bets, TooFewRows
-from monitor.stats.effective_size import effective_size, score_quantities
-from monitor.stats.rank_bets import rank_bets
+from monitor.stats.streams.bets import Bets, TooFewRows
+from monitor.stats.streams.effective_size import effective_size, score_quantities
+from monitor.stats.streams.rank_bets import rank_bets
 
 FRAMES = 10
 """Frames of a burst."""

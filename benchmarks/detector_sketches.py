@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.run_length import Floats
-from monitor.stats import capital
-from monitor.stats.rank_bets import rank_bets
+from monitor.stats.streams import capital
+from monitor.stats.streams.rank_bets import rank_bets
 from reference_data.conformal import p_values, ranks
 from reference_data.scores.forward import normalised
 from reference_data.scores.shrinkage import shrunk_covariance, whitener

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from monitor.stats.bets import Bets
+from monitor.stats.streams.bets import Bets
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.report import Row
-from monitor.stats.mmd import compare_embeddings
+from monitor.stats.windows.mmd import compare_embeddings
 from reference_data.episode_sums import PARTS, EpisodeSums, Layout
 from reference_data.feature_map import FRACTION_BITS, fit
 from reference_data.window_reference import (

@@ -22,10 +22,10 @@ from benchmarks.exact_mmd import exact_mmd
 from benchmarks.peers import NOT_INSTALLED, run_peer
 from benchmarks.report import Bar, Row, at_least, at_most, finish
 from benchmarks.window_laws import LAWS, Plan, built, embedding_nulls
-from monitor.stats.binned import compare_bins
-from monitor.stats.class_counts import compare_counts
-from monitor.stats.mmd import compare_embeddings
-from monitor.stats.window_tests import compare_window
+from monitor.stats.windows.binned import compare_bins
+from monitor.stats.windows.class_counts import compare_counts
+from monitor.stats.windows.compare_window import compare_window
+from monitor.stats.windows.mmd import compare_embeddings
 from reference_data import window_reference
 from reference_data.episode_sums import Frames, count_bins, sum_episodes
 from reference_data.held_out import HeldOut

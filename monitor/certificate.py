@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from monitor.stats.paired import Effect
-from monitor.stats.replay import AlarmRate
+from monitor.stats.accuracy.paired import Effect
+from monitor.stats.streams.replay import AlarmRate
 
 FORMAT = 1
 WITHIN = 1_000

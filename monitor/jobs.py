@@ -15,10 +15,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from monitor.errors import FieldwatchError
 from monitor.metrics import JobMetrics
 from monitor.notify import open_targets
+from monitor.services.accuracy.gauge import gauge_all
 from monitor.services.assess import assess
 from monitor.services.context import Context
 from monitor.services.deliver import deliver
-from monitor.services.gauge import gauge_all
 from monitor.services.ingest import ingest
 from monitor.services.retain import retain
 from monitor.store.job_runs import JobRuns

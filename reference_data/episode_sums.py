@@ -8,7 +8,7 @@ Guarantee: sums of whole episodes, divided and ordered at will, merge to the sam
 
 φ is added up in 16 parts; an episode falls into part k with probability 2^-(k+1), by a hash of its
 id. So after any merging a random share of the episodes can still be picked: p-values need a window
-much smaller than the reference (`monitor.stats.mmd`).
+much smaller than the reference (`monitor.stats.windows.mmd`).
 """
 
 import hashlib

@@ -9,9 +9,9 @@ from rich.markup import escape
 from monitor.commands.screen import clock, console, interval, notes, percent, print_json, table
 from monitor.domain import Window
 from monitor.errors import OptionInvalid
-from monitor.services.accuracy_estimate import EstimatedAccuracy
-from monitor.services.accuracy_measure import MeasuredAccuracy
-from monitor.services.gauge import Accuracy, gauge, read_segment
+from monitor.services.accuracy.estimate import EstimatedAccuracy
+from monitor.services.accuracy.gauge import Accuracy, gauge, read_segment
+from monitor.services.accuracy.measure import MeasuredAccuracy
 from monitor.wiring import open_store
 
 UNITS = {"m": 60, "h": 3_600, "d": 86_400}

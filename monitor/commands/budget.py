@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from monitor.commands.screen import clock, console, percent, print_json, table
-from monitor.services.budget import BudgetStatus, look
+from monitor.services.streams.budget import BudgetStatus, look
 from monitor.settings import SECONDS_PER_DAY
 from monitor.wiring import open_store
 

@@ -6,9 +6,9 @@ from rich.markup import escape
 
 from monitor.commands.keys import ACTOR
 from monitor.commands.screen import console, print_json, table
-from monitor.services.decide import DecisionReport, decide
-from monitor.services.decision_files import read_decisions
-from monitor.services.decision_rows import Delivery
+from monitor.services.decisions.decide import DecisionReport, decide
+from monitor.services.decisions.files import read_decisions
+from monitor.services.decisions.rows import Delivery
 from monitor.wiring import open_store
 
 SHOWN = 20

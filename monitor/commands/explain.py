@@ -8,10 +8,10 @@ from rich.markup import escape
 
 from monitor.commands.screen import clock, console, percent, print_json, table
 from monitor.errors import OptionInvalid
-from monitor.services import explain
 from monitor.services.context import Context
-from monitor.services.explanation import EventExplanation, Exhibit, Explanation
-from monitor.services.headlines import adjective
+from monitor.services.explanations import explain
+from monitor.services.explanations.explanation import EventExplanation, Exhibit, Explanation
+from monitor.services.explanations.headlines import adjective
 from monitor.wiring import open_store
 
 LATEST = timedelta(hours=1)

@@ -15,7 +15,7 @@ from monitor.commands.keys import ACTOR
 from monitor.commands.progress_bars import Bars
 from monitor.commands.screen import console, percent, print_json, table
 from monitor.errors import OptionInvalid
-from monitor.services.drill import certify
+from monitor.services.drills.drill import certify
 from monitor.services.register import Registration, register
 from monitor.settings import MonitorSettings
 from monitor.store.settings import load_settings

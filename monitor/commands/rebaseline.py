@@ -13,7 +13,7 @@ from monitor.commands.keys import ACTOR
 from monitor.commands.progress_bars import Bars
 from monitor.commands.screen import console, percent, print_json
 from monitor.errors import OptionInvalid
-from monitor.services.drill import certify
+from monitor.services.drills.drill import certify
 from monitor.services.rebaseline import Outcome, Wish, rebaseline
 from monitor.services.register import Registration
 from monitor.wiring import open_store

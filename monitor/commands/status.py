@@ -15,7 +15,7 @@ from monitor.domain import Mode
 from monitor.services.conclusion import Verdict
 from monitor.services.context import Context
 from monitor.services.status import InstallationStatus, ModelStatus, look
-from monitor.services.stream_status import StreamStatus
+from monitor.services.streams.reading import StreamStatus
 from monitor.stats.share import Share
 from monitor.wiring import open_store
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from monitor.commands.screen import clock, console, print_json, table
 from monitor.errors import OptionInvalid
 from monitor.services.windows import WindowReport, compare
-from monitor.stats.result import MeasurementStatus
-from monitor.stats.window_tests import WindowFinding
+from monitor.stats.windows.compare_window import WindowFinding
+from monitor.stats.windows.result import MeasurementStatus
 from monitor.wiring import open_store
 
 _UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}

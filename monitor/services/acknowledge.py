@@ -10,9 +10,9 @@ from datetime import datetime
 from monitor.domain import Alarm, AlarmState
 from monitor.errors import AlarmResolved
 from monitor.policy import kind_of
-from monitor.services import budget
 from monitor.services.browse import show_alarm
 from monitor.services.context import Context
+from monitor.services.streams import budget
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
 from monitor.store.budget import Holder, Ledger

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from monitor.services.stream_status import StreamStatus
+from monitor.services.streams.reading import StreamStatus
 from monitor.store.sightings import EVERY_UNIT
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from monitor.services.accuracy_basis import AccuracyBases
+from monitor.services.accuracy.basis import AccuracyBases
 from monitor.services.references import References
 from monitor.settings import MonitorSettings
 from monitor.store.events import EventLog

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.domain import Alarm, AlarmKind, Crossing, Evidence, Status, WorstInput
-from monitor.services.baseline import segment_of
-from monitor.services.episodes import finite
 from monitor.services.references import Reference
+from monitor.services.streams.baseline import segment_of
+from monitor.services.streams.episodes import finite
 from monitor.store.events import EventLog
 
 MOST_WORST = 8
@@ -33,7 +33,7 @@ _COLUMNS = (
     "properties",
 )
 _PROPERTY_BET = re.compile(r"(?P<property>.+) (?P<direction>up|down|high|low) \S+(?: r=\S+)?")
-"""Labels of `monitor.stats.property_bets`."""
+"""Labels of `monitor.stats.streams.property_bets`."""
 
 Row = Mapping[str, Any]
 

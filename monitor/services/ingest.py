@@ -14,14 +14,15 @@ from datetime import datetime
 from monitor.domain import Alarm, AlarmState, Evidence, Exclusion, StreamKey
 from monitor.errors import BudgetConflict, Conflict, EpochConflict
 from monitor.policy import Action, Outcome
-from monitor.services import budget, notices
+from monitor.services import notices
 from monitor.services.assess import revise
 from monitor.services.context import Context
-from monitor.services.episodes import Episode, select_episodes
 from monitor.services.evidence import gather
 from monitor.services.intake import COLUMNS, Decided, Loaded, chart_segments, decide, is_certified
 from monitor.services.references import Reference
-from monitor.services.streams import Stream, open_charts, open_streams
+from monitor.services.streams import budget
+from monitor.services.streams.episodes import Episode, select_episodes
+from monitor.services.streams.stream import Stream, open_charts, open_streams
 from monitor.settings import DetectorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit

@@ -16,13 +16,13 @@ from monitor.certificate import Stamp, State
 from monitor.domain import Alarm, Crossing, Exclusion, Mode, Status, StreamKey, StreamName
 from monitor.policy import Outcome, Rules
 from monitor.rollouts.snapshot import Snapshot
-from monitor.services import certificates
-from monitor.services import episodes as record
 from monitor.services.assess import floor
-from monitor.services.episodes import Episode, Selection
+from monitor.services.drills import certificates
 from monitor.services.references import Reference
-from monitor.services.stream_state import StreamState
-from monitor.services.streams import Stream
+from monitor.services.streams import episodes as record
+from monitor.services.streams.episodes import Episode, Selection
+from monitor.services.streams.state import StreamState
+from monitor.services.streams.stream import Stream
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.budget import Entry, Holder
 from monitor.store.bundles import RegisteredBundle

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pyarrow import BufferReader, parquet
 
-from monitor.services.baseline import Baseline, read_baseline
+from monitor.services.streams.baseline import Baseline, read_baseline
 from monitor.store.bundles import RegisteredBundle
 from reference_data import cross_fits, window_reference
 from reference_data.bundle import Bundle, Manifest, load

@@ -8,10 +8,10 @@ from pathlib import Path
 from monitor.certificate import State
 from monitor.errors import BundleUntrusted
 from monitor.services import assess
-from monitor.services.certificates import look_up
 from monitor.services.context import Context
+from monitor.services.drills.certificates import look_up
+from monitor.services.drills.traffic import arrivals
 from monitor.services.findings import Finding, Verdict, fault, fine
-from monitor.services.traffic import arrivals
 from monitor.settings import Addresses
 from monitor.store.bundles import Bundles, BundleState
 from monitor.store.engine import database_now, reading

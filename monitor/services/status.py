@@ -13,19 +13,19 @@ from monitor.metrics import ModelReading, Readings, StreamReading
 from monitor.rollouts.kill import KillLatch, is_killed
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import assess
-from monitor.services.affected import AffectedStream, read_affected
-from monitor.services.certificates import standing
+from monitor.services.accuracy.gauge import AccuracyStatus, summarise_accuracy
 from monitor.services.conclusion import Conclusion, SilentUnit, conclude, silent_units
 from monitor.services.context import Context
-from monitor.services.gauge import AccuracyStatus, summarise_accuracy
+from monitor.services.drills.certificates import standing
 from monitor.services.kill_switch import unserved
 from monitor.services.references import Reference
-from monitor.services.stream_status import StreamStatus, read_streams
-from monitor.services.streams import unwatched
+from monitor.services.streams.affected import AffectedStream, read_affected
+from monitor.services.streams.reading import StreamStatus, read_streams
+from monitor.services.streams.stream import unwatched
 from monitor.services.windows import differences
 from monitor.settings import DetectorOptions
 from monitor.stats.share import Share, flagged_share
-from monitor.stats.window_tests import WindowFinding
+from monitor.stats.windows.compare_window import WindowFinding
 from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles, RegisteredBundle

@@ -9,8 +9,8 @@ from monitor.errors import NotFound, OptionInvalid
 from monitor.services import assess
 from monitor.services.context import Context
 from monitor.services.kill_switch import unserved
-from monitor.stats.result import MeasurementStatus
-from monitor.stats.window_tests import WindowFinding, compare_window
+from monitor.stats.windows.compare_window import WindowFinding, compare_window
+from monitor.stats.windows.result import MeasurementStatus
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.engine import database_now, reading
 from monitor.store.routes import Routes

@@ -10,24 +10,18 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from monitor.domain import Alarm, Person, Role, Window
 from monitor.errors import OptionInvalid
 from monitor.rollouts.kill import KillLatch
-from monitor.services import (
-    browse,
-    budget,
-    certificates,
-    decide,
-    explain,
-    gauge,
-    key_desk,
-    kill_switch,
-    status,
-    windows,
-)
+from monitor.services import browse, key_desk, kill_switch, status, windows
+from monitor.services.accuracy import gauge
 from monitor.services.acknowledge import acknowledge
-from monitor.services.affected import AffectedStream, list_affected
 from monitor.services.context import Context
-from monitor.services.decision_rows import LONGEST, Delivery
-from monitor.services.explanation import EventExplanation, Explanation
-from monitor.services.stream_status import StreamStatus
+from monitor.services.decisions import decide
+from monitor.services.decisions.rows import LONGEST, Delivery
+from monitor.services.drills import certificates
+from monitor.services.explanations import explain
+from monitor.services.explanations.explanation import EventExplanation, Explanation
+from monitor.services.streams import budget
+from monitor.services.streams.affected import AffectedStream, list_affected
+from monitor.services.streams.reading import StreamStatus
 from monitor.store.audit import AuditEntry
 
 router = APIRouter(prefix="/v1")

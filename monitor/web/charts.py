@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from monitor.services.explanation import TimeBin, Timeline
+from monitor.services.explanations.explanation import TimeBin, Timeline
 from monitor.stats.share import Share
 
 _WIDTH, _HEIGHT = 720, 190

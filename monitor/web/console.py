@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from monitor.services import explain
 from monitor.services.context import Context
-from monitor.services.explanation import EventExplanation, Explanation
+from monitor.services.explanations import explain
+from monitor.services.explanations.explanation import EventExplanation, Explanation
 from monitor.web.api import InContext
 from monitor.web.rendering import POLICY, page_of
 

@@ -19,9 +19,9 @@ from markupsafe import Markup
 from PIL import Image
 
 from monitor.services.context import Context
-from monitor.services.explain import pictures_of
-from monitor.services.explanation import EventExplanation, Exhibit, Explanation
-from monitor.services.headlines import adjective, percent
+from monitor.services.explanations.explain import pictures_of
+from monitor.services.explanations.explanation import EventExplanation, Exhibit, Explanation
+from monitor.services.explanations.headlines import adjective, percent
 from monitor.web import charts
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"

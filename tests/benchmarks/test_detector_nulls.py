@@ -14,7 +14,7 @@ from benchmarks.detector_nulls import (
     run_lengths,
 )
 from benchmarks.population import fit_population
-from monitor.stats.budget import Holding, divide
+from monitor.stats.streams.budget import Holding, divide
 
 pytestmark = pytest.mark.statistics
 

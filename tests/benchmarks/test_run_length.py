@@ -12,9 +12,9 @@ from benchmarks.run_length import (
     references,
     sample_rows,
 )
-from monitor.stats import capital
-from monitor.stats.episode_bets import episode_log_e
-from monitor.stats.rank_bets import rank_bets
+from monitor.stats.streams import capital
+from monitor.stats.streams.episode_bets import episode_log_e
+from monitor.stats.streams.rank_bets import rank_bets
 from reference_data.conformal import p_values, ranks
 
 BETS = rank_bets(303)

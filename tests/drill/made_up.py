@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid6 import uuid7
 
 from monitor.certificate import Certificate, Delay, Depth, Injected, Traffic
-from monitor.stats.paired import Effect
+from monitor.stats.accuracy.paired import Effect
 
 AT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 

@@ -17,8 +17,8 @@ from monitor.certificate import (
     judge,
     refusal,
 )
-from monitor.stats.paired import Effect, paired_effect
-from monitor.stats.replay import alarm_rate
+from monitor.stats.accuracy.paired import Effect, paired_effect
+from monitor.stats.streams.replay import alarm_rate
 
 SETTINGS = {"the weights": "semantic 0.5", "the false-alarm budget": "90 days"}
 STAMP = Stamp(

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from monitor.certificate import Traffic
 from monitor.cli import app
 from monitor.commands.drill import delay_text
-from monitor.services import null_replay
-from monitor.services.holdings import Holdings
-from monitor.services.injection import prepare
-from monitor.services.null_replay import Grants
-from monitor.services.passages import Judge
+from monitor.services.drills import null_replay
+from monitor.services.drills.holdings import Holdings
+from monitor.services.drills.injection import prepare
+from monitor.services.drills.null_replay import Grants
+from monitor.services.drills.passages import Judge
 from monitor.services.references import read_reference
-from monitor.services.streams import Terms, watchlist
+from monitor.services.streams.stream import Terms, watchlist
 from monitor.settings import DetectorOptions
 from reference_data import held_out, shifted
 from reference_data.bundle import Bundle, write
@@ -58,8 +58,8 @@ def run(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIELDWATCH_HOME", str(home))
         patch.chdir(home)
-        patch.setattr("monitor.services.drill.QUICK_REPEATS", 3)
-        patch.setattr("monitor.services.drill.QUICK_REPLAYS", 3)
+        patch.setattr("monitor.services.drills.drill.QUICK_REPEATS", 3)
+        patch.setattr("monitor.services.drills.drill.QUICK_REPLAYS", 3)
         assert "bands 1 never pages: certificate none, no drill has been run" in command("status")
         yield command
 
@@ -134,8 +134,8 @@ def test_a_shift_that_is_invisible_and_costly_is_named_first_everywhere(tmp_path
     bands.serve(tmp_path / "home", bundle)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIELDWATCH_HOME", str(tmp_path / "home"))
-        patch.setattr("monitor.services.drill.QUICK_REPEATS", 3)
-        patch.setattr("monitor.services.drill.QUICK_REPLAYS", 3)
+        patch.setattr("monitor.services.drills.drill.QUICK_REPEATS", 3)
+        patch.setattr("monitor.services.drills.drill.QUICK_REPLAYS", 3)
         patch.chdir(tmp_path)
         text = CliRunner().invoke(app, ["drill", "bands"], catch_exceptions=False).stdout
         assert text.startswith("weak spot: swapped 3 costs ")

@@ -13,12 +13,13 @@ from typing_extensions import override
 
 from monitor.domain import Alarm, AlarmState, Mode, Role, StreamName
 from monitor.errors import AlarmResolved, NotFound
-from monitor.services import budget, key_desk
+from monitor.services import key_desk
 from monitor.services.acknowledge import acknowledge
 from monitor.services.context import Context
 from monitor.services.ingest import ingest
 from monitor.services.status import look
-from monitor.services.stream_status import StreamStatus
+from monitor.services.streams import budget
+from monitor.services.streams.reading import StreamStatus
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
 from monitor.store.engine import connect, reading

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.domain import StreamName
-from monitor.services.baseline import count_flagged, pick_properties, rank_segments
+from monitor.services.streams.baseline import count_flagged, pick_properties, rank_segments
 from reference_data.held_out import HeldOut
 
 N = 400

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from monitor.domain import StreamKey, StreamName
 from monitor.errors import BundleUntrusted
-from monitor.services import budget
-from monitor.services.budget import Demand, balance
 from monitor.services.ingest import ingest
+from monitor.services.streams import budget
+from monitor.services.streams.budget import Demand, balance
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.budget import Entry, Holder, Ledger, Pool
 from monitor.store.bundles import Bundles

@@ -16,9 +16,9 @@ from monitor.domain import Role, Status
 from monitor.errors import DecisionsUnreadable, NotFound
 from monitor.services import key_desk
 from monitor.services.context import Context
-from monitor.services.decide import DecisionReport, decide
-from monitor.services.decision_files import read_decisions
-from monitor.services.decision_rows import Delivery
+from monitor.services.decisions.decide import DecisionReport, decide
+from monitor.services.decisions.files import read_decisions
+from monitor.services.decisions.rows import Delivery
 from monitor.store.decisions import Decisions, standing
 from monitor.store.engine import reading
 from monitor.wiring import make_app

@@ -14,7 +14,7 @@ from monitor.services.conclusion import Verdict, conclude, silent_units
 from monitor.services.ingest import ingest
 from monitor.services.references import read_reference
 from monitor.services.status import ModelStatus, look, read_metrics
-from monitor.services.stream_status import StreamStatus
+from monitor.services.streams.reading import StreamStatus
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.engine import reading

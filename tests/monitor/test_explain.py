@@ -22,8 +22,8 @@ from typing_extensions import override
 from monitor.domain import Alarm, Role, Status
 from monitor.errors import NotFound, OptionInvalid
 from monitor.services.context import Context
-from monitor.services.explain import explain_alarm, explain_event, explain_range
-from monitor.services.explanation import Explanation, PictureState
+from monitor.services.explanations.explain import explain_alarm, explain_event, explain_range
+from monitor.services.explanations.explanation import Explanation, PictureState
 from monitor.services.ingest import ingest
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles
@@ -318,7 +318,7 @@ def test_a_long_window_is_sampled_and_says_so(site: Site, monkeypatch: pytest.Mo
     )
     assert (table.num_rows, total) == (20, 50)
     assert table["at"].to_pylist() == sorted(table["at"].to_pylist())
-    monkeypatch.setattr("monitor.services.window_rows.MOST_READ", 20)
+    monkeypatch.setattr("monitor.services.explanations.window_rows.MOST_READ", 20)
     found = everything(site, site.monitor())
     assert (found.events, found.looked_at) == (50, 20)
     assert any("random sample of 20 of 50" in note for note in found.notes)

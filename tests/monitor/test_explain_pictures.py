@@ -8,11 +8,11 @@ from uuid6 import uuid7
 
 from monitor.domain import Actor, Reason, Status, Window
 from monitor.services.context import Context
-from monitor.services.explain import explain_range
-from monitor.services.explanation import PictureState
-from monitor.services.window_rows import read_window
+from monitor.services.explanations.explain import explain_range
+from monitor.services.explanations.explanation import PictureState
+from monitor.services.explanations.window_rows import read_window
 from monitor.settings import MonitorSettings
-from monitor.stats.window_tests import FindingKind
+from monitor.stats.windows.compare_window import FindingKind
 from monitor.store.event import Event, to_arrow
 from monitor.store.payloads import Payloads, reference_of
 from monitor.web.rendering import page_of

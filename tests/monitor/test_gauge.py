@@ -16,13 +16,13 @@ from monitor.commands.accuracy import read_span
 from monitor.domain import Role, Status, Window
 from monitor.errors import BundleUntrusted, DocumentTooNew, NotFound, OptionInvalid
 from monitor.services import key_desk
+from monitor.services.accuracy.gauge import Accuracy, gauge, gauge_all, read_accuracy, read_segment
 from monitor.services.context import Context
-from monitor.services.decide import DecisionReport, decide
-from monitor.services.decision_rows import Delivery
-from monitor.services.gauge import Accuracy, gauge, gauge_all, read_accuracy, read_segment
+from monitor.services.decisions.decide import DecisionReport, decide
+from monitor.services.decisions.rows import Delivery
 from monitor.services.status import look, read_metrics
-from monitor.stats import support
-from monitor.stats.head import softmax
+from monitor.stats.accuracy import support
+from monitor.stats.accuracy.head import softmax
 from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
 from monitor.store.bundles import Bundles
 from monitor.store.engine import reading

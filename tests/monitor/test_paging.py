@@ -9,12 +9,12 @@ from monitor.certificate import State
 from monitor.commands.drill import weak_spots
 from monitor.domain import AlarmKind, AlarmState, Role, Severity
 from monitor.services import key_desk
-from monitor.services.certificates import look_up
 from monitor.services.context import Context
 from monitor.services.doctor import examine
+from monitor.services.drills.certificates import look_up
 from monitor.services.ingest import ingest
 from monitor.services.references import read_reference
-from monitor.services.streams import detector_configuration
+from monitor.services.streams.stream import detector_configuration
 from monitor.settings import Addresses, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.certificates import Certificates

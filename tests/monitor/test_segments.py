@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from monitor.domain import AlarmKind, Exclusion, Mode, StreamKey, StreamName
-from monitor.services import budget
 from monitor.services.ingest import ingest
 from monitor.services.status import look, read_metrics
-from monitor.services.stream_status import StreamStatus
+from monitor.services.streams import budget
+from monitor.services.streams.reading import StreamStatus
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.budget import Pool

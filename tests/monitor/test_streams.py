@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from monitor.domain import Crossing, Mode, StreamKey, StreamName
 from monitor.errors import DocumentTooNew
-from monitor.services.baseline import Baseline, FlaggedRows
-from monitor.services.episodes import Episode
-from monitor.services.stream_state import StreamState, state_from_json
-from monitor.services.streams import (
+from monitor.services.streams.baseline import Baseline, FlaggedRows
+from monitor.services.streams.episodes import Episode
+from monitor.services.streams.state import StreamState, state_from_json
+from monitor.services.streams.stream import (
     Stream,
     Terms,
     delta_of,

@@ -19,8 +19,8 @@ from monitor.services.assess import JOB, assess
 from monitor.services.ingest import ingest
 from monitor.services.windows import WindowReport, compare, differences
 from monitor.settings import DetectorOptions, MonitorOptions
-from monitor.stats.result import MeasurementStatus
-from monitor.stats.window_tests import FindingKind, WindowFinding
+from monitor.stats.windows.compare_window import FindingKind, WindowFinding
+from monitor.stats.windows.result import MeasurementStatus
 from monitor.store.bundles import Bundles
 from monitor.store.event import Event, to_arrow
 from monitor.store.schema import summaries, windows

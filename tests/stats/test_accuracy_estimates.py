@@ -7,14 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from monitor.stats import atc, cbpe, doc, proportion
-from monitor.stats.accuracy import Source, estimate, fit_source
-from monitor.stats.drift import MEASURES, measure
-from monitor.stats.head import fit_head, softmax
-from monitor.stats.label_shift import adapt, bbse, mlls, rlls
-from monitor.stats.recorded import Labelled, Recorded, join
-from monitor.stats.support import Interval, Outside, judge, learn, size_for
-from monitor.stats.synthetic import Shifted, draw
+from monitor.stats import proportion
+from monitor.stats.accuracy import atc, cbpe, doc
+from monitor.stats.accuracy.drift import MEASURES, measure
+from monitor.stats.accuracy.estimate import Source, estimate, fit_source
+from monitor.stats.accuracy.head import fit_head, softmax
+from monitor.stats.accuracy.label_shift import adapt, bbse, mlls, rlls
+from monitor.stats.accuracy.recorded import Labelled, Recorded, join
+from monitor.stats.accuracy.support import Interval, Outside, judge, learn, size_for
+from monitor.stats.accuracy.synthetic import Shifted, draw
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]

@@ -8,14 +8,14 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binom
 
-from monitor.stats.accuracy import estimate, fit_source
-from monitor.stats.drift import measure
-from monitor.stats.head import softmax
-from monitor.stats.label_shift import bbse
+from monitor.stats.accuracy.drift import measure
+from monitor.stats.accuracy.estimate import estimate, fit_source
+from monitor.stats.accuracy.head import softmax
+from monitor.stats.accuracy.label_shift import bbse
+from monitor.stats.accuracy.recorded import Labelled, Recorded
+from monitor.stats.accuracy.support import Interval, Outside, judge, learn
+from monitor.stats.accuracy.synthetic import draw
 from monitor.stats.proportion import proportion_sequence
-from monitor.stats.recorded import Labelled, Recorded
-from monitor.stats.support import Interval, Outside, judge, learn
-from monitor.stats.synthetic import draw
 from monitor.stats.weighted_mean import weighted_share
 
 pytestmark = pytest.mark.statistics

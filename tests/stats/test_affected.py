@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.run_length import alike
-from monitor.stats.affected import Standing, affected
-from monitor.stats.rank_bets import rank_bets
+from monitor.stats.streams.affected import Standing, affected
+from monitor.stats.streams.rank_bets import rank_bets
 
 
 def standings(logs: list[float], weight: float | None = None) -> dict[int, Standing]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from monitor.stats.bets import TooFewRows
-from monitor.stats.rank_bets import bin_edges, rank_bets, tail_rank
-from monitor.stats.rate_bets import class_rate_bets, rate_bounds
+from monitor.stats.streams.bets import TooFewRows
+from monitor.stats.streams.rank_bets import bin_edges, rank_bets, tail_rank
+from monitor.stats.streams.rate_bets import class_rate_bets, rate_bounds
 
 
 @pytest.mark.parametrize("n", [30, 99, 100, 199, 303, 999, 2_000, 100_000])

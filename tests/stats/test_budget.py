@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.stats.budget import Holding, delta_part, divide
+from monitor.stats.streams.budget import Holding, delta_part, divide
 
 steps = st.lists(
     st.tuples(

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.stats import capital
-from monitor.stats.bets import Bets, UnknownObservation
-from monitor.stats.capital import CapitalState, StateTooNew
-from monitor.stats.rank_bets import rank_bets
-from monitor.stats.rate_bets import class_rate_bets
+from monitor.stats.streams import capital
+from monitor.stats.streams.bets import Bets, UnknownObservation
+from monitor.stats.streams.capital import CapitalState, StateTooNew
+from monitor.stats.streams.rank_bets import rank_bets
+from monitor.stats.streams.rate_bets import class_rate_bets
 
 TABLES = [
     pytest.param(rank_bets(30), id="30 rows"),

@@ -15,10 +15,10 @@ import pytest
 from scipy.stats import binom, norm
 
 from benchmarks.detector_nulls import continuous_masses, saturated_masses, stepped_masses
-from monitor.stats import capital
-from monitor.stats.bets import Bets
-from monitor.stats.rank_bets import rank_bets
-from monitor.stats.rate_bets import class_rate_bets
+from monitor.stats.streams import capital
+from monitor.stats.streams.bets import Bets
+from monitor.stats.streams.rank_bets import rank_bets
+from monitor.stats.streams.rate_bets import class_rate_bets
 from reference_data.conformal import p_values, ranks
 
 pytestmark = pytest.mark.statistics

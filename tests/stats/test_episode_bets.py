@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from benchmarks.run_length import alike, references
-from monitor.stats.bets import Bets, UnknownObservation
-from monitor.stats.episode_bets import episode_log_e
-from monitor.stats.evidence_sum import EvidenceMismatch, EvidenceSum, evidence_sum, merge
-from monitor.stats.rank_bets import rank_bets
-from monitor.stats.rate_bets import class_rate_bets
+from monitor.stats.streams.bets import Bets, UnknownObservation
+from monitor.stats.streams.episode_bets import episode_log_e
+from monitor.stats.streams.evidence_sum import EvidenceMismatch, EvidenceSum, evidence_sum, merge
+from monitor.stats.streams.rank_bets import rank_bets
+from monitor.stats.streams.rate_bets import class_rate_bets
 
 TABLES = [
     pytest.param(rank_bets(303), id="ranks"),

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binom, norm
 
-from monitor.stats import capital
-from monitor.stats.bets import TooFewRows, UnknownObservation
-from monitor.stats.flag_bets import flag_bets, healthy_rate
-from monitor.stats.property_bets import MISSING, property_bets
+from monitor.stats.streams import capital
+from monitor.stats.streams.bets import TooFewRows, UnknownObservation
+from monitor.stats.streams.flag_bets import flag_bets, healthy_rate
+from monitor.stats.streams.property_bets import MISSING, property_bets
 from reference_data.conformal import p_values, ranks
 
 DELTA = 0.05

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from monitor.stats.paired import paired_effect, unpaired_effect
-from monitor.stats.replay import alarm_rate, excess, flagged_excess, projected, quantile
+from monitor.stats.accuracy.paired import paired_effect, unpaired_effect
+from monitor.stats.streams.replay import alarm_rate, excess, flagged_excess, projected, quantile
 
 
 def test_without_items_there_is_no_effect() -> None:

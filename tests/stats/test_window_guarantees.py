@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from monitor.stats.binned import compare_bins
-from monitor.stats.class_counts import compare_counts
-from monitor.stats.mmd import compare_embeddings
-from monitor.stats.result import Measurement
+from monitor.stats.windows.binned import compare_bins
+from monitor.stats.windows.class_counts import compare_counts
+from monitor.stats.windows.mmd import compare_embeddings
+from monitor.stats.windows.result import Measurement
 from reference_data import gaussian_moments, window_reference
 from reference_data.episode_sums import PARTS, count_bins
 from reference_data.feature_map import FEATURES, FRACTION_BITS

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from monitor.stats.binned import bridge_tail, compare_bins, ks_test, wasserstein
-from monitor.stats.class_counts import compare_counts, g_test, total_variation
-from monitor.stats.frechet import compare_moments
-from monitor.stats.holm import holm
-from monitor.stats.mmd import compare_embeddings, null_tail, three_moment_tail
-from monitor.stats.result import MeasurementStatus
-from monitor.stats.thinning import choose_parts, most_tested, thin_counts
+from monitor.stats.windows.binned import bridge_tail, compare_bins, ks_test, wasserstein
+from monitor.stats.windows.class_counts import compare_counts, g_test, total_variation
+from monitor.stats.windows.frechet import compare_moments
+from monitor.stats.windows.holm import holm
+from monitor.stats.windows.mmd import compare_embeddings, null_tail, three_moment_tail
+from monitor.stats.windows.result import MeasurementStatus
+from monitor.stats.windows.thinning import choose_parts, most_tested, thin_counts
 from reference_data import window_reference
 from reference_data.episode_sums import count_bins, sum_episodes
 from reference_data.gaussian_moments import sum_moments

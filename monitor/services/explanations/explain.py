@@ -1,0 +1,203 @@
+"""Explain an alarm, a stretch of time or one event: what changed, and what it looks like.
+
+Looks only: nothing here decides or stores anything. The window of an alarm begins at its onset and
+ends with the last episode in which evidence still rose; what is compared with it is the reference
+and, for orientation, the time just before.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from monitor.domain import Alarm, Window
+from monitor.errors import NotFound, OptionInvalid
+from monitor.services.browse import show_alarm
+from monitor.services.context import Context
+from monitor.services.explanations import contrast, headlines
+from monitor.services.explanations.exhibits import reference_pictures
+from monitor.services.explanations.explanation import (
+    EventExplanation,
+    Exhibit,
+    Explanation,
+    PropertyPlace,
+)
+from monitor.services.explanations.window_rows import COLUMNS, WindowRows, read_window, when
+from monitor.services.explanations.window_story import NO_PROPERTIES, Subject, open_bundle, tell
+from monitor.services.kill_switch import unserved
+from monitor.store.alarms import Alarms
+from monitor.store.engine import reading
+from monitor.store.payloads import Payloads
+from monitor.store.routes import Routes
+
+_TICK = timedelta(microseconds=1)
+
+
+def explain_alarm(context: Context, alarm_id: str) -> Explanation:
+    """Explain an alarm by its id, or by a beginning that no other alarm shares.
+
+    Raises
+    ------
+    NotFound
+        If there is none, or its bundle is not registered here.
+    BundleError
+        If its bundle is damaged or gone.
+    """
+    alarm = show_alarm(context, alarm_id)
+    opened = open_bundle(context, alarm.bundle_sha)
+    first = alarm.evidence.crossings[0]
+    found = context.events.by_ids([first.onset_event_id], ["at"])["at"].to_pylist()
+    onset: datetime | None = found[0] if found else None
+    start = min([alarm.opened_at, first.at, *found])
+    end = max(alarm.resolved_at or context.clock(), alarm.last_crossing_at)
+    rows = read_window(
+        context.events,
+        alarm.model,
+        Window(start=start, end=end + _TICK),
+        alarm.bundle_sha,
+    )
+    segment = _segment(alarm)
+    rows = _without_tail(rows if segment is None else rows.of_segment(*segment), alarm)
+    last = max([alarm.last_crossing_at, *([when(rows.rows[-1])] if len(rows) else [])])
+    with reading(context.engine) as conn:
+        others = Alarms(conn).all(model=alarm.model)
+    lost = "The event at the onset is no longer recorded; the first crossing stands for it."
+    return tell(
+        context,
+        opened,
+        Subject(
+            window=Window(start=start, end=last + _TICK),
+            rows=rows,
+            segment=segment,
+            alarm=alarm,
+            incident=[each for each in others if each.incident_id == alarm.incident_id],
+            onset=onset,
+            notes=[lost] if onset is None else [],
+        ),
+    )
+
+
+def explain_range(context: Context, model: str, start: datetime, end: datetime) -> Explanation:
+    """Explain what a model's inputs looked like in [start, end).
+
+    Raises
+    ------
+    NotFound
+        If the model is not routed and nothing of it is recorded.
+    OptionInvalid
+        If the range is empty.
+    BundleError
+        If the bundle is damaged or gone.
+    """
+    if not start < end:
+        raise OptionInvalid("--to", end.isoformat(), "it has to be later than --from")
+    window = Window(start=start, end=end)
+    everything = read_window(context.events, model, window, None)
+    sha = _commonest_bundle(context, model, everything)
+    return tell(
+        context,
+        open_bundle(context, sha),
+        Subject(window=window, rows=everything.of_bundle(sha)),
+    )
+
+
+def explain_event(context: Context, event_id: str) -> EventExplanation:
+    """Explain what is unusual about one event.
+
+    Raises
+    ------
+    NotFound
+        If it is not recorded, has no prediction, or its bundle is not registered here.
+    BundleError
+        If its bundle is damaged or gone.
+    """
+    columns = [*COLUMNS, "model", "cause", "probabilities"]
+    found = context.events.by_ids([event_id], columns).to_pylist()
+    if not found:
+        raise NotFound(
+            "event",
+            event_id,
+            "`fieldwatch events` lists the latest; a fresh one takes a second to be stored.",
+        )
+    [row] = found
+    if row["prediction"] is None:
+        raise NotFound(
+            "prediction of event",
+            event_id,
+            f"The request was {row['status']}: {row['cause']}. There is nothing to explain.",
+        )
+    opened = open_bundle(context, row["bundle_sha"])
+    [exhibit] = opened.gallery(context).show([row])
+    known = contrast.property_references(opened.reference.bundle)
+    places = [
+        PropertyPlace(
+            name=name,
+            value=value,
+            reference_median=float(np.median(known[name].values)),
+            at=contrast.place_among(known[name].values, value),
+        )
+        for name, value in row["properties"] or ()
+        if name in known
+    ]
+    places.sort(key=lambda place: -abs(place.at - 0.5))
+    manifest = opened.reference.manifest
+    named = zip(manifest.vocab, row["probabilities"] or (), strict=False)
+    return EventExplanation(
+        headline=headlines.event_headline(exhibit, row["p_value"], places),
+        model=row["model"],
+        version=opened.registered.version,
+        bundle_sha=opened.reference.digest,
+        exhibit=exhibit,
+        p_value=row["p_value"],
+        alpha=manifest.alpha,
+        probabilities=dict(sorted(named, key=lambda pair: -pair[1])),
+        properties=tuple(places),
+        searched=opened.searched,
+        notes=() if known else (NO_PROPERTIES,),
+    )
+
+
+def pictures_of(
+    context: Context, bundle_sha: str, exhibits: Sequence[Exhibit]
+) -> tuple[dict[str, bytes], dict[int, bytes]]:
+    """Read the pictures of shown inputs, by event, and of their neighbours, by row."""
+    payloads = Payloads(context.settings.store.payloads)
+    read = {each.event_id: payloads.get(each.payload_ref) for each in exhibits}
+    wanted = {near.row for each in exhibits for near in each.nearest}
+    known = reference_pictures(open_bundle(context, bundle_sha).reference) if wanted else {}
+    return (
+        {event_id: jpeg for event_id, jpeg in read.items() if jpeg is not None},
+        {row: jpeg for row, jpeg in known.items() if row in wanted},
+    )
+
+
+def _segment(alarm: Alarm) -> tuple[str, str] | None:
+    """Tell the segment an alarm is of, when every crossing was that segment's own."""
+    crossed = {crossing.segment for crossing in alarm.evidence.crossings}
+    name, equals, value = crossed.pop().partition("=") if len(crossed) == 1 else ("", "", "")
+    return (name, value) if equals else None
+
+
+def _commonest_bundle(context: Context, model: str, rows: WindowRows) -> str:
+    counts: dict[str, int] = {}
+    for row in rows.rows:
+        counts[row["bundle_sha"]] = counts.get(row["bundle_sha"], 0) + 1
+    if counts:
+        return max(counts, key=lambda sha: (counts[sha], sha))
+    with reading(context.engine) as conn:
+        routes = Routes(conn).current()
+    if model not in routes:
+        raise NotFound("model", model, unserved(sorted(routes)))
+    return routes[model].bundle_sha
+
+
+def _without_tail(rows: WindowRows, alarm: Alarm) -> WindowRows:
+    """Leave out the quiet episodes at the end, in which no evidence rose any more."""
+    begun: dict[int, datetime] = {}
+    for row, episode in zip(rows.rows, rows.episodes.tolist(), strict=True):
+        begun.setdefault(episode, when(row))
+    quiet = sorted(begun.values())[max(0, len(begun) - alarm.quiet_episodes) :]
+    if not quiet or not alarm.quiet_episodes:
+        return rows
+    limit = max(quiet[0], alarm.last_crossing_at + _TICK)
+    return rows.narrowed([place for place, row in enumerate(rows.rows) if when(row) < limit])
