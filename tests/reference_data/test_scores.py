@@ -82,6 +82,25 @@ def test_class_distances_equal_the_formula_in_float64() -> None:
     assert overall == pytest.approx(np.einsum("ni,ij,nj->n", off, whole, off), rel=1e-3)
 
 
+def test_distances_saved_with_two_whitenings_are_still_read() -> None:
+    rng = np.random.default_rng(8)
+    train, labels, _ = cluster_data(rng, 300)
+    fresh, _, _ = cluster_data(rng, 20)
+    training = Training.of(train, labels)
+    fitted = ClassDistances.fit(training)
+    between = training.class_directions - training.direction
+    shares = training.class_counts / training.n
+    whole = training.within.shrunk()[0] + (between * shares[:, None]).T @ between
+    saved = fitted.to_arrays()
+    del saved["spread"]
+    saved["factor"] = np.hstack([saved["factor"], whitener(whole).astype(np.float32)])
+
+    read = ClassDistances.from_arrays(saved).distances(fresh.embedding)
+
+    for now, before in zip(fitted.distances(fresh.embedding), read, strict=True):
+        assert now == pytest.approx(before, rel=1e-4)
+
+
 def test_gen_is_the_published_formula() -> None:
     logits = np.array([[2.0, 0.0, -1.0], [0.1, 0.0, 0.0]], dtype=np.float32)
     p = softmax(logits).astype(np.float64)
