@@ -126,6 +126,13 @@ def _show_event(found: EventExplanation) -> None:
     console.print(f"[bold]{escape(found.headline)}[/]\n", soft_wrap=True)
     for note in found.notes:
         console.print(f"[bold]{'note':>9}[/]  {escape(note)}", soft_wrap=True)
+    if (within := found.within_class) is not None:
+        p = "unknown" if within.p_semantic is None else f"{within.p_semantic:.4f}"
+        console.print(
+            f"semantic p {found.exhibit.p_semantic:.4f}; among the {within.rows} calibration rows "
+            f"also given {escape(found.exhibit.prediction)}: {p}",
+            soft_wrap=True,
+        )
     rows = [
         (escape(each.name), f"{each.value:.4g}", f"{each.reference_median:.4g}", percent(each.at))
         for each in found.properties

@@ -47,7 +47,7 @@ def jpeg(shade: int = 90, side: int = 12) -> bytes:
     return buffer.getvalue()
 
 
-def held_out(rows: int = 200) -> bytes:
+def held_out(rows: int = 300) -> bytes:
     rng = np.random.default_rng(2)
     return HeldOut(
         rows=np.arange(rows),
@@ -284,6 +284,10 @@ def test_one_event_is_held_against_training(site: Site) -> None:
     assert "Against training it is darker." in found.headline
     assert [(p.name, p.at) for p in found.properties] == [("brightness", 0.0)]
     assert len(found.exhibit.nearest) == 3
+    assert found.within_class is not None
+    assert found.within_class.rows > 50
+    assert 0 < (found.within_class.p_semantic or 0) < 0.1
+    assert "calibration rows were given" in page_of(context, found)
     rejected = site.event(bundle, status=Status.REJECTED)
     site.record([rejected])
     with pytest.raises(NotFound, match="not_an_image"):

@@ -5,8 +5,10 @@ ends with the last episode in which evidence still rose; what is compared with i
 and, for orientation, the time just before.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +23,19 @@ from monitor.services.explanations.explanation import (
     Exhibit,
     Explanation,
     PropertyPlace,
+    WithinClass,
 )
 from monitor.services.explanations.window_rows import COLUMNS, WindowRows, read_window, when
 from monitor.services.explanations.window_story import NO_PROPERTIES, Subject, open_bundle, tell
 from monitor.services.kill_switch import unserved
+from monitor.services.references import Reference
 from monitor.store.alarms import Alarms
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
 from monitor.store.routes import Routes
+from reference_data import held_out
+from reference_data.class_conditional import within_class
+from reference_data.conformal import uniforms
 
 _TICK = timedelta(microseconds=1)
 
@@ -150,10 +157,35 @@ def explain_event(context: Context, event_id: str) -> EventExplanation:
         exhibit=exhibit,
         p_value=row["p_value"],
         alpha=manifest.alpha,
+        within_class=_within_class(opened.reference, row),
         probabilities=dict(sorted(named, key=lambda pair: -pair[1])),
         properties=tuple(places),
         searched=opened.searched,
         notes=() if known else (NO_PROPERTIES,),
+    )
+
+
+def _within_class(reference: Reference, row: Mapping[str, Any]) -> WithinClass | None:
+    kept = held_out.read(reference.bundle)
+    calibrating = None if kept is None else kept.of_role("calibrate")
+    manifest = reference.manifest
+    # Beyond its bound the bundle keeps a sample; a recorded p counts places among all rows.
+    if calibrating is None or len(calibrating) != reference.baseline.rows:
+        return None
+    if row["prediction"] not in manifest.vocab:
+        return None
+    predicted = calibrating.logits.argmax(axis=1)
+    label = manifest.vocab.index(row["prediction"])
+    [p] = within_class(
+        [row["p_semantic"]],
+        np.array([label]),
+        calibrating.semantic,
+        predicted,
+        uniforms([row["event_id"]], "semantic within class", manifest.seed),
+        seed=manifest.seed,
+    ).tolist()
+    return WithinClass(
+        p_semantic=None if math.isnan(p) else p, rows=int((predicted == label).sum())
     )
 
 

@@ -197,6 +197,16 @@ class PropertyPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WithinClass:
+    """How unusual an input is among calibration rows that were given the same class."""
+
+    p_semantic: float | None
+    """None, unknown, when that class has too few rows."""
+    rows: int
+    """Calibration rows of the class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventExplanation:
     """What is unusual about one input."""
 
@@ -207,6 +217,8 @@ class EventExplanation:
     exhibit: Exhibit
     p_value: float
     alpha: float
+    within_class: WithinClass | None
+    """Tells novelty from a change in the mix of classes; None when the bundle keeps no rows."""
     probabilities: dict[str, float]
     """By class, the likeliest first."""
     properties: tuple[PropertyPlace, ...]
