@@ -8,7 +8,7 @@ export DO_NOT_TRACK := 1
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 TIMED := .ci/timed
 
-.PHONY: help demo test install lint types contract unit statistics torch servers docs pins bench-peers clean
+.PHONY: help demo test install lint types contract unit stores statistics torch servers docs pins bench-peers clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -23,6 +23,7 @@ test: ## Lint, strict types, import contract and every test, with timings
 	@$(TIMED) types $(MAKE) --no-print-directory types
 	@$(TIMED) contract $(MAKE) --no-print-directory contract
 	@$(TIMED) unit $(MAKE) --no-print-directory unit
+	@$(TIMED) stores $(MAKE) --no-print-directory stores
 	@$(TIMED) torch $(MAKE) --no-print-directory torch
 	@$(TIMED) statistics $(MAKE) --no-print-directory statistics
 	@$(TIMED) servers $(MAKE) --no-print-directory servers
@@ -49,7 +50,10 @@ contract: install ## Who may import whom
 	@$(BIN)/lint-imports
 
 unit: install ## Tests a developer runs all the time (under a minute)
-	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m "not statistics and not torch and not servers"
+	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m "not statistics and not torch and not servers and not stores"
+
+stores: install ## The state store on PostgreSQL, and rivals for one store
+	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m stores
 
 torch: install ## Importing fastai Learners
 	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m "torch and not servers"

@@ -19,7 +19,7 @@ from monitor.demo.installation import (
     run_python,
 )
 from monitor.demo.story import AlarmSeen, PhaseSeen, PhaseVerdict, Promise, judge
-from monitor.domain import AlarmState
+from monitor.domain import AlarmState, Severity
 from monitor.services.client_key import VARIABLE
 
 DEFAULT_HOME = Path(".fieldwatch-demo")
@@ -189,6 +189,9 @@ def _stay_up(installation: Installation) -> None:
     console.print(f"\nThe service stays up; its key is in {installation.settings.store.key_file}")
     console.print(f"  gateway  {urls.gateway.url}/docs")
     console.print(f"  monitor  {urls.monitor.url}/docs")
+    for alarm in installation.alarms():
+        if alarm.severity is Severity.PAGE:
+            console.print(f"  {alarm.kind}  {urls.monitor.url}/alarms/{alarm.id}")
     console.print("  (a browser asks for a name and a password: any name, the key)")
     for command in ("status", "alarms list --all", "events --flagged"):
         console.print(f"  fieldwatch {command} --config {config}")

@@ -27,10 +27,11 @@ from monitor.store.events import EventLog
 from monitor.store.schema import metadata
 from monitor.store.settings import StoreSettings
 from monitor.wiring import make_app
+from tests.databases import DATABASES
 from tests.monitor.installation import Installation
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     if request.param == "sqlite":
         made = Installation(tmp_path)

@@ -19,6 +19,7 @@ from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.engine import connect
 from monitor.store.schema import metadata
 from monitor.store.settings import StoreSettings
+from tests.databases import DATABASES
 from tests.monitor.installation import Installation
 from tests.monitor.test_jobs_and_notices import Recording
 
@@ -30,7 +31,7 @@ OPTIONS = MonitorOptions(
 )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     if request.param == "sqlite":
         yield Installation(tmp_path, OPTIONS)

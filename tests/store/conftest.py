@@ -13,6 +13,7 @@ from monitor.store.engine import connect
 from monitor.store.migration import migrate
 from monitor.store.schema import metadata
 from monitor.store.settings import StoreSettings
+from tests.databases import DATABASES
 
 NOW = datetime(2026, 11, 23, 14, 0, 0, 123456, tzinfo=UTC)
 
@@ -44,7 +45,7 @@ def postgres_engine(
     engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
     """Settings of a migrated, empty store, for tests whose processes connect by themselves."""
     if request.param == "sqlite":

@@ -270,7 +270,7 @@ def test_one_writer_used_twice_at_once_still_writes_each_event_once(tmp_path: Pa
     assert all("oncurrent" in message for message in refused)
 
 
-@pytest.mark.servers
+@pytest.mark.stores
 def test_many_processes_make_the_table_and_append_at_once(tmp_path: Path) -> None:
     url = str(tmp_path / "events")
     context = multiprocessing.get_context("spawn")
@@ -402,7 +402,7 @@ def test_a_table_that_nobody_made_needs_no_merging(log: EventLog) -> None:
     assert log.compact(START, more_than=0) == 0
 
 
-@pytest.mark.servers
+@pytest.mark.stores
 def test_appending_and_merging_at_once_disturb_neither(tmp_path: Path) -> None:
     url = str(tmp_path / "events")
     _append(EventLog(url), [1])

@@ -161,7 +161,7 @@ def test_later_starts_make_no_key_even_where_all_are_revoked(
     assert not (tmp_path / "admin.key").exists()
 
 
-@pytest.mark.servers
+@pytest.mark.stores
 def test_processes_that_start_together_make_one_admin_key(
     settings: StoreSettings, engine: Engine, now: datetime
 ) -> None:

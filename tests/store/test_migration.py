@@ -86,12 +86,12 @@ def test_a_newer_schema_is_not_migrated(engine: Engine) -> None:
         _set_revision(engine, HEAD)
 
 
-@pytest.mark.servers
+@pytest.mark.stores
 def test_processes_that_start_together_migrate_once_on_sqlite(tmp_path: Path) -> None:
     _migrate_in_processes(StoreSettings(home=tmp_path))
 
 
-@pytest.mark.servers
+@pytest.mark.stores
 def test_processes_that_start_together_migrate_once_on_postgresql(
     tmp_path: Path, postgres_url: str, postgres_engine: Engine
 ) -> None:

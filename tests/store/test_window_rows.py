@@ -203,7 +203,7 @@ def test_late_data_come_as_a_new_revision_and_overwrite_nothing(
         assert connection.scalar(select(func.count()).select_from(summaries)) == 2
 
 
-@pytest.mark.servers
+@pytest.mark.stores
 def test_several_processes_do_every_window_once(
     settings: StoreSettings, engine: Engine, now: datetime
 ) -> None:
