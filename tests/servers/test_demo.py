@@ -27,15 +27,23 @@ def start_demo(home: Path, seed: int) -> subprocess.Popen[str]:
 
 
 def wait_for_child(demo: subprocess.Popen[str], module: str) -> psutil.Process | None:
-    """Find the gateway or the monitor among the demo's processes; None when the demo has ended."""
+    """Find the gateway or the monitor once it serves; None when the demo has ended."""
     while demo.poll() is None:
-        for child in psutil.Process(demo.pid).children(recursive=True):
-            # One that was just killed has no command line any more; the others have.
-            with suppress(psutil.Error):
-                if module in child.cmdline():
+        with suppress(psutil.Error):
+            for child in psutil.Process(demo.pid).children(recursive=True):
+                if serves(child, module):
                     return child
         time.sleep(0.1)
     return None
+
+
+def serves(process: psutil.Process, module: str) -> bool:
+    # One that was just killed has neither a command line nor sockets any more.
+    with suppress(psutil.Error):
+        if module in process.cmdline():
+            states = [each.status for each in process.net_connections("tcp")]
+            return psutil.CONN_LISTEN in states
+    return False
 
 
 def test_the_story_comes_true_and_every_answer_is_in_the_record(tmp_path: Path) -> None:
@@ -53,8 +61,10 @@ def test_killing_either_process_in_mid_demo_loses_no_accepted_event(tmp_path: Pa
     killed: list[str] = []
 
     def kill_each() -> None:
+        # Only once both serve is the demo under way: until then it gives up when one ends.
         for module in ("inference", "monitor"):
             wait_for_child(demo, module)
+        for module in ("inference", "monitor"):
             time.sleep(4)
             # Anew: it may have been started again meanwhile.
             if (victim := wait_for_child(demo, module)) is not None:
