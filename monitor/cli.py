@@ -45,6 +45,15 @@ Html = Annotated[
 Model = Annotated[str | None, typer.Option("--model", help="Only this model.")]
 
 
+def _not_blank(reason: str) -> str:
+    if not reason.strip():
+        raise typer.BadParameter("say why, for whoever reads the audit trail")
+    return reason
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.", callback=_not_blank)]
+
+
 class KeyRole(StrEnum):
     """What a key may do, the least first."""
 
@@ -102,7 +111,7 @@ def import_(
             "--cross-conformal", help="Refits of the scores, for under 100 held-out episodes."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Divides the held-out rows.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Divides the held-out rows.")] = 0,
     unconfined: Annotated[
         bool, typer.Option("--unconfined", help="Open the pickle without isolation; recorded.")
     ] = False,
@@ -125,7 +134,7 @@ def rebaseline(
     data: Annotated[
         Path, typer.Option("--data", help="Confirmed pictures with labels: folder, CSV, Parquet.")
     ],
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    reason: Reason,
     mode: Annotated[
         str, typer.Option("--mode", help="join: beside the held-out rows; replace: instead.")
     ] = "join",
@@ -163,7 +172,7 @@ def drill(
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page with curves to this file.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Decides every draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides every draw.")] = 0,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
@@ -300,7 +309,7 @@ def doctor(as_json: Json = False, config: Config = None) -> None:
 @app.command()
 def demo(
     check: Annotated[bool, typer.Option("--check", help="Exit 0 only if it came true.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Divides and orders the data.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Divides and orders the data.")] = 0,
     home: Annotated[
         Path | None, typer.Option("--home", "--keep", help="Keep everything in this folder.")
     ] = None,
@@ -433,7 +442,7 @@ def import_decisions(
 @alarms.command("acknowledge")
 def acknowledge_alarm(
     alarm_id: Annotated[str, typer.Argument(help="Id of the alarm, or how it begins.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    reason: Reason,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
@@ -476,7 +485,7 @@ def upgrade(as_json: Json = False, config: Config = None) -> None:
 
 @rollout.command("kill")
 def kill(
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    reason: Reason,
     model: Annotated[str | None, typer.Option("--model", help="Only this model; else all.")] = None,
     as_json: Json = False,
     config: Config = None,
@@ -487,7 +496,7 @@ def kill(
 
 @rollout.command("unkill")
 def unkill(
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    reason: Reason,
     model: Annotated[str | None, typer.Option("--model", help="Only this model; else all.")] = None,
     as_json: Json = False,
     config: Config = None,

@@ -15,6 +15,7 @@ from monitor.policy import MIN_RESOLVE_AFTER
 from monitor.store.settings import ProcessSettings
 
 SECONDS_PER_DAY = 86_400.0
+LEAST_SILENCE_S = 120.0
 SEGMENT_STREAMS = frozenset({StreamName.SEMANTIC, StreamName.DOMAIN})
 """Streams that can be ranked among the calibration rows of one segment."""
 
@@ -122,6 +123,11 @@ class MonitorOptions(BaseModel):
     notify_urls: tuple[SecretStr, ...] = ()
     """Apprise URLs told when an alarm opens or resolves; none by default."""
     detectors: DetectorOptions = DetectorOptions()
+
+    @property
+    def ingest_silence_s(self) -> float:
+        """Seconds without a finished pass over new events after which nobody is watching."""
+        return max(LEAST_SILENCE_S, 4 * self.ingest_every_s)
 
 
 class MonitorSettings(ProcessSettings):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from monitor.commands.keys import ACTOR
 from monitor.commands.screen import console, print_json
+from monitor.rollouts.kill import EVERYTHING
 from monitor.services import kill_switch
 from monitor.settings import MonitorSettings
 from monitor.store.engine import connect
@@ -21,7 +22,7 @@ def run(*, armed: bool, reason: str, model: str | None, as_json: bool, config: P
     check_current(engine)
     change = kill_switch.arm if armed else kill_switch.release
     changed = change(engine, model, ACTOR, reason, datetime.now(UTC))
-    what = f"the model {model}" if model else "every model"
+    what = f"the model {model}" if model else "the installation"
     if as_json:
         print_json({"armed": armed, "model": model, "changed": changed})
         return 0
@@ -31,6 +32,10 @@ def run(*, armed: bool, reason: str, model: str | None, as_json: bool, config: P
         if changed
         else f"The kill latch of {what} was {state} already."
     )
+    held = [] if armed else kill_switch.armed(engine)
+    if held:
+        others = ", ".join("every model" if each.key == EVERYTHING else each.key for each in held)
+        console.print(f"Still armed: the latch of {others}. Humans act there.")
     if armed:
         console.print("Gateways let humans act within two seconds.")
     elif store.kill_file.exists():

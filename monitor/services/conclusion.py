@@ -45,6 +45,8 @@ def conclude(
     streams: Sequence[StreamStatus],
     last_event_at: datetime | None,
     silent_after_s: float,
+    looked_at: datetime | None,
+    unwatched_after_s: float,
     now: datetime,
     fault: str | None,
 ) -> Conclusion:
@@ -62,6 +64,10 @@ def conclude(
         When its latest event happened; ``None`` when there was none.
     silent_after_s
         Seconds without an event after which nothing can be said.
+    looked_at
+        When a monitor last took events in; ``None`` when none has.
+    unwatched_after_s
+        Seconds without a look after which nobody is watching.
     now
         The time.
     fault
@@ -74,6 +80,10 @@ def conclude(
         return _unknown(fault)
     if not certified:
         return _unknown("its reference is not certified, so its silence promises nothing")
+    if looked_at is None:
+        return _unknown("no monitor has taken events in yet")
+    if (now - looked_at).total_seconds() > unwatched_after_s:
+        return _unknown(f"no monitor has taken events in since {looked_at:%Y-%m-%d %H:%M:%S} UTC")
     if last_event_at is None:
         return _unknown("it has not seen an event yet")
     silent = (now - last_event_at).total_seconds()

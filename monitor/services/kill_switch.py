@@ -31,7 +31,8 @@ def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetim
         if model is not None and model not in served:
             raise NotFound("model", model, unserved(served))
         armed = KillLatches(conn).arm(scope, key, actor, reason, now)
-        Audit(conn).add(actor, "kill.armed", f"{scope}/{key}", {"reason": reason}, now)
+        if armed:
+            Audit(conn).add(actor, "kill.armed", f"{scope}/{key}", {"reason": reason}, now)
     return armed
 
 
@@ -45,7 +46,8 @@ def release(engine: Engine, model: str | None, actor: str, reason: str, now: dat
     scope, key = _scope(model)
     with engine.begin() as conn:
         released = KillLatches(conn).release(scope, key)
-        Audit(conn).add(actor, "kill.released", f"{scope}/{key}", {"reason": reason}, now)
+        if released:
+            Audit(conn).add(actor, "kill.released", f"{scope}/{key}", {"reason": reason}, now)
     return released
 
 

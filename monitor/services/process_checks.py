@@ -18,8 +18,6 @@ CLOCK_TOLERANCE_S = 5.0
 """Difference between two clocks above which times in the record mislead."""
 FORGOTTEN = timedelta(hours=24)
 """A gateway silent for longer was taken away, and is no fault."""
-JOB_SILENCE_S = 120.0
-"""Time without a finished run after which the monitor's schedule is not running, in seconds."""
 TIMEOUT_S = 3.0
 
 
@@ -76,7 +74,7 @@ def schedule(context: Context, addresses: Addresses) -> Iterator[Finding]:
         last = JobRuns(conn).last()
     ingest = last.get("ingest")
     ended = None if ingest is None else ingest.finished_at
-    limit = max(JOB_SILENCE_S, 4 * context.settings.monitor.ingest_every_s)
+    limit = context.settings.monitor.ingest_silence_s
     if ended is None or (now - ended).total_seconds() > limit:
         since = "none has yet" if ended is None else f"one last did at {ended:%H:%M:%S} UTC"
         answers = _readiness(addresses.monitor.url) is not None

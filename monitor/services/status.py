@@ -35,6 +35,7 @@ from monitor.store.event import UNKNOWN_MODEL
 from monitor.store.exclusions import Exclusions
 from monitor.store.gateways import Gateways
 from monitor.store.intakes import Intakes
+from monitor.store.job_runs import JobRuns
 from monitor.store.kill_latches import KillLatches
 from monitor.store.outbox import Backlog, Outbox
 from monitor.store.routes import Routes
@@ -230,6 +231,8 @@ def _model(
             streams=streams,
             last_event_at=sighted.get(EVERY_UNIT),
             silent_after_s=options.silent_after_s,
+            looked_at=JobRuns(conn).last_success("ingest"),
+            unwatched_after_s=context.settings.monitor.ingest_silence_s,
             now=now,
             fault=fault,
         ),

@@ -71,6 +71,16 @@ class JobRuns:
         rows = self._conn.execute(select(newest).where(newest.c.place == 1))
         return {row.job: _run(row) for row in rows}
 
+    def last_success(self, job: str) -> datetime | None:
+        """Tell when a run of a job last ended well; ``None`` when none has."""
+        ended: datetime | None = self._conn.scalar(
+            select(job_runs.c.finished_at)
+            .where(job_runs.c.job == job, job_runs.c.status == RunStatus.SUCCEEDED.value)
+            .order_by(job_runs.c.started_at.desc())
+            .limit(1)
+        )
+        return ended
+
     def of(self, job: str, limit: int) -> list[JobRun]:
         """Read the runs of one job, newest first."""
         rows = self._conn.execute(

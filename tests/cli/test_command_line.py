@@ -327,6 +327,40 @@ def test_a_kill_is_armed_shown_and_released(with_alarm: Installation, run: Run) 
     assert not parsed(run, "status")["models"][0]["killed"]
 
 
+def test_releasing_one_latch_names_those_that_still_hold(
+    with_alarm: Installation, run: Run
+) -> None:
+    run("rollout", "kill", "--reason", "r")
+    run("rollout", "kill", "--reason", "r", "--model", "bears")
+    _, out, _ = run("rollout", "unkill", "--reason", "r")
+    assert "latch of the installation is released" in out
+    assert "Still armed: the latch of bears" in out
+
+
+def test_what_changes_nothing_is_no_deed_in_the_audit_trail(
+    with_alarm: Installation, run: Run
+) -> None:
+    for command in ("kill", "kill", "unkill", "unkill"):
+        run("rollout", command, "--reason", "r")
+    deeds = [row["action"] for row in parsed(run, "audit") if row["action"].startswith("kill.")]
+    assert sorted(deeds) == ["kill.armed", "kill.released"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rollout", "kill", "--reason", " "),
+        ("alarms", "acknowledge", "01", "--reason", ""),
+        ("drill", "bears", "--seed", "-5"),
+        ("demo", "--seed", "-1"),
+    ],
+)
+def test_a_blank_reason_and_a_negative_seed_are_refused_at_once(
+    words: tuple[str, ...], run: Run
+) -> None:
+    assert run(*words)[0] == 2
+
+
 def test_db_upgrade_is_safe_to_repeat(installation: Installation, run: Run) -> None:
     assert parsed(run, "db", "upgrade") == parsed(run, "db", "upgrade")
 

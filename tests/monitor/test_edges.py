@@ -19,6 +19,7 @@ from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.engine import reading
 from monitor.store.event import Event
+from monitor.store.job_runs import JobRuns
 from reference_data.bundle import Bundle
 from reference_data.errors import BundleMixed
 from tests.monitor.installation import DIMENSION, START, Installation, held_out_rows, write_bundle
@@ -107,6 +108,9 @@ def test_a_model_that_fell_silent_is_inconclusive_and_never_quiet(tmp_path: Path
     installation = Installation(tmp_path, MonitorOptions(detectors=detectors))
     bundle = installation.serve()
     assert the_model(installation).conclusion.verdict is Verdict.INCONCLUSIVE
+    with installation.engine.begin() as conn:
+        runs = JobRuns(conn)
+        runs.succeed(runs.start("ingest", "monitor", datetime.now(UTC)), "[]", datetime.now(UTC))
     installation.clock = datetime.now(UTC) - timedelta(hours=3)
     installation.healthy(bundle, 20)
     ingest(installation.monitor(), installation.clock)
@@ -131,6 +135,8 @@ def test_a_model_that_fell_silent_is_inconclusive_and_never_quiet(tmp_path: Path
     [
         ({"fault": "the bundle is damaged"}, "damaged"),
         ({"certified": False}, "not certified"),
+        ({"looked_at": None}, "no monitor has taken events in yet"),
+        ({"looked_at": START - timedelta(seconds=121)}, "no monitor has taken events in since"),
         ({"last_event_at": None}, "not seen an event yet"),
         ({"streams": ()}, "no certified detector"),
     ],
@@ -142,6 +148,8 @@ def test_what_cannot_be_known_is_inconclusive(fields: dict[str, object], reason:
         "streams": (),
         "last_event_at": START,
         "silent_after_s": 60.0,
+        "looked_at": START,
+        "unwatched_after_s": 120.0,
         "now": START,
         "fault": None,
     }
