@@ -49,7 +49,7 @@ types: install ## Strict types
 contract: install ## Who may import whom
 	@$(BIN)/lint-imports
 
-unit: install ## Tests a developer runs all the time (under a minute)
+unit: install ## Tests a developer runs all the time (about two minutes; aim: one)
 	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m "not statistics and not torch and not servers and not stores"
 
 stores: install ## The state store on PostgreSQL, and rivals for one store
