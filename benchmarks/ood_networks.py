@@ -5,6 +5,7 @@ EfficientNet-Lite0 with ImageNet weights for photos: once *frozen* under a linea
 is computed once per network and kept in one ``.npz`` file: training is the slow part.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,14 +104,14 @@ class Seen:
         )
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A network that gives logits, embedding and pooled mid-layer features at once."""
 
     head: nn.Linear
 
+    @abstractmethod
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images to embedding [n, d] and mid [n, d_mid]."""
-        raise NotImplementedError
 
     @override
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -256,7 +256,7 @@ def budget(
 @app.command()
 def accuracy(
     name: Annotated[str, typer.Argument(help="The model.")],
-    last: Annotated[str, typer.Option("--last", help="How far back: 90m, 24h, 7d.")] = "24h",
+    last: Annotated[str, typer.Option("--last", help="How far back: 90m, 24h, 7d, 2w.")] = "24h",
     segment: Annotated[
         str | None, typer.Option("--segment", help="key=value: only these events.")
     ] = None,
@@ -275,7 +275,7 @@ def windows(
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="Until when; else now.")] = None,
     last: Annotated[
-        str | None, typer.Option("--last", help="Instead of --from: 90min, 24h, 7d.")
+        str | None, typer.Option("--last", help="Instead of --from: 90m, 24h, 7d, 2w; else 24h.")
     ] = None,
     segment: Annotated[
         str | None, typer.Option("--segment", help="key=value of one in detectors.segments.")
@@ -327,6 +327,9 @@ def explain(
         typer.Option("--from", help="Time, UTC unless it says otherwise; else an hour before."),
     ] = None,
     until: Annotated[str | None, typer.Option("--to", help="Time; else now.")] = None,
+    last: Annotated[
+        str | None, typer.Option("--last", help="Instead of --from: 90m, 24h, 7d, 2w.")
+    ] = None,
     html: Html = None,
     as_json: Json = False,
     config: Config = None,
@@ -338,6 +341,7 @@ def explain(
         subject=name,
         since=since,
         until=until,
+        last=last,
         html=html,
         as_json=as_json,
         config=config,

@@ -1,20 +1,17 @@
 """`fieldwatch accuracy`: how often a model is right, as estimated and as measured."""
 
-import re
-from datetime import timedelta
 from pathlib import Path
 
 from rich.markup import escape
 
 from monitor.commands.screen import clock, console, interval, notes, percent, print_json, table
+from monitor.commands.times import read_span
 from monitor.domain import Window
-from monitor.errors import OptionInvalid
 from monitor.services.accuracy.estimate import EstimatedAccuracy
 from monitor.services.accuracy.gauge import Accuracy, gauge, read_segment
 from monitor.services.accuracy.measure import MeasuredAccuracy
 from monitor.wiring import open_store
 
-UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 CLASSES = 20
 """Classes shown, the most frequent first; ``--json`` lists all."""
 
@@ -31,20 +28,6 @@ def run(*, name: str, last: str, segment: str | None, as_json: bool, config: Pat
     else:
         _show(found)
     return 0
-
-
-def read_span(text: str) -> timedelta:
-    """Read a span such as ``90m``, ``24h`` or ``7d``.
-
-    Raises
-    ------
-    OptionInvalid
-        If it is none.
-    """
-    matched = re.fullmatch(r"(\d{1,6})([mhd])", text.strip())
-    if matched is None or not int(matched[1]):
-        raise OptionInvalid("--last", text, "write it like 90m, 24h or 7d")
-    return timedelta(seconds=int(matched[1]) * UNITS[matched[2]])
 
 
 def _show(found: Accuracy) -> None:

@@ -45,7 +45,7 @@ def alarm_table(listed: Iterable[Alarm], title: str | None = None) -> Table:
                 alarm.model,
                 alarm.kind,
                 alarm.severity,
-                "[red]open[/]" if alarm.state is AlarmState.OPEN else alarm.state,
+                _state(alarm),
                 moment(alarm.opened_at),
                 alarm.crossings,
                 f"{alarm.quiet_episodes}/{alarm.resolve_after}",
@@ -53,3 +53,9 @@ def alarm_table(listed: Iterable[Alarm], title: str | None = None) -> Table:
             for alarm in listed
         ],
     )
+
+
+def _state(alarm: Alarm) -> str:
+    if alarm.state is not AlarmState.OPEN:
+        return alarm.state
+    return "[red]open[/]" if alarm.acknowledged_at is None else "[yellow]open, seen[/]"

@@ -59,6 +59,8 @@ def run(*, check: bool, seed: int, home: Path | None, as_json: bool) -> int:
             _show(story)
         if not check:
             _stay_up(installation)
+        elif home is not None and not as_json:
+            console.print(f"Kept: `fieldwatch status --config {config}` and so on look at it.")
     return 0 if story.came_true else 1
 
 

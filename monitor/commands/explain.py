@@ -1,12 +1,13 @@
 """`fieldwatch explain`, `alarms explain`, `events explain`: what changed: text, JSON or a page."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from rich.markup import escape
 
 from monitor.commands.screen import clock, console, percent, print_json, table
+from monitor.commands.times import read_range
 from monitor.errors import OptionInvalid
 from monitor.services.context import Context
 from monitor.services.explanations import explain
@@ -28,6 +29,7 @@ def run(
     config: Path | None,
     since: str | None = None,
     until: str | None = None,
+    last: str | None = None,
 ) -> int:
     """Explain an alarm, an event, or a stretch of a model's time."""
     with open_store(config) as context:
@@ -38,9 +40,9 @@ def run(
             case "event":
                 found = explain.explain_event(context, subject)
             case _:
-                end = _instant("--to", until) or context.clock()
-                start = _instant("--from", since) or end - LATEST
-                found = explain.explain_range(context, subject, start, end)
+                start, end = read_range(since, until, last, context.clock())
+                end = end or context.clock()
+                found = explain.explain_range(context, subject, start or end - LATEST, end)
         if html is not None:
             _write_page(context, found, html)
     if as_json:
@@ -53,17 +55,6 @@ def run(
     if html is not None:
         console.print(f"\nThe page with pictures is {html}", markup=False, soft_wrap=True)
     return 0
-
-
-def _instant(option: str, given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        at = datetime.fromisoformat(given)
-    except ValueError as error:
-        way_out = "give a time such as 2026-05-04T14:00 (UTC) or 2026-05-04T16:00+02:00"
-        raise OptionInvalid(option, given, way_out) from error
-    return at.replace(tzinfo=UTC) if at.utcoffset() is None else at
 
 
 def _write_page(context: Context, found: Explanation | EventExplanation, file: Path) -> None:
@@ -84,7 +75,8 @@ def _show(found: Explanation) -> None:
         "window": f"{clock(found.window.start)} to {clock(found.window.end)} UTC",
         "inputs": f"{found.looked_at} scored, in {found.episodes} episodes",
         "healthy": f"{percent(found.flag_band[0])} to {percent(found.flag_band[1])} flagged",
-        "seen by": found.seen_by or "no score moved beyond its interval",
+        "seen by": found.seen_by
+        or ("no score moved beyond its interval" if found.looked_at else "unknown"),
         "accuracy": found.accuracy,
     }
     for name, text in lines.items():

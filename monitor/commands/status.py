@@ -1,6 +1,7 @@
 """`fieldwatch status`: models, traffic, flags, evidence, alarms."""
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -66,7 +67,7 @@ def render(found: InstallationStatus) -> RenderableType:
         parts.append(_streams(found))
         parts += _remarks(found)
         parts += _windows(found)
-        parts += [_accuracy(model) for model in found.models]
+        parts += [_accuracy(model, found.at) for model in found.models]
     parts += [
         f"[red]{model.model} {model.version}:[/] {escape(model.fault)}"
         for model in found.models
@@ -168,9 +169,13 @@ def _largest(model: ModelStatus) -> str:
     return escape(", ".join(named)) + (f" and {more} more" if more else "")
 
 
-def _accuracy(model: ModelStatus) -> str:
-    found = model.accuracy
-    span = "" if found.window is None else f", to {clock(found.window.end)} UTC"
+def _accuracy(model: ModelStatus, now: datetime) -> str:
+    found, span = model.accuracy, ""
+    if found.window is not None:
+        # Gauged from time to time: what came since is not in it.
+        minutes = (now - found.window.end).total_seconds() / 60
+        ago = f", {minutes:.0f} min ago" if minutes >= 1 else ""
+        span = f" as gauged at {clock(found.window.end)} UTC{ago}"
     estimated = interval(found.estimated, found.estimated_low, found.estimated_high)
     measured = interval(found.measured, found.measured_low, found.measured_high)
     return (

@@ -1,21 +1,16 @@
 """`fieldwatch windows`: a range of the record beside the reference."""
 
-import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from monitor.commands.screen import clock, console, print_json, table
-from monitor.errors import OptionInvalid
+from monitor.commands.times import read_range
 from monitor.services.windows import WindowReport, compare
 from monitor.stats.windows.compare_window import WindowFinding
 from monitor.stats.windows.result import MeasurementStatus
 from monitor.wiring import open_store
-
-_UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|w)")
 
 
 def run(
@@ -29,45 +24,14 @@ def run(
     config: Path | None,
 ) -> int:
     """Compare, and show what was found."""
-    if start is not None and last is not None:
-        raise OptionInvalid("--last", last, "it and --from both say where the range begins")
-    span = None if last is None else read_span(last)
     with open_store(config) as context:
-        until = None if end is None else read_instant("--to", end)
-        since = None if start is None else read_instant("--from", start)
-        if span is not None:
-            until = until or context.clock()
-            since = until - span
+        since, until = read_range(start, end, last, context.clock())
         found = compare(context, model, start=since, end=until, segment=segment or "")
     if as_json:
         print_json(found)
     else:
         show(found)
     return 0
-
-
-def read_span(text: str) -> timedelta:
-    """Read ``24h`` and the like.
-
-    Examples
-    --------
-    >>> read_span("90min")
-    datetime.timedelta(seconds=5400)
-    """
-    matched = _SPAN.fullmatch(text.strip())
-    if matched is None or not float(matched[1]):
-        raise OptionInvalid("--last", text, f"a number and one of {', '.join(_UNITS)}")
-    return timedelta(seconds=float(matched[1]) * _UNITS[matched[2]])
-
-
-def read_instant(option: str, text: str) -> datetime:
-    """Read a day or an instant; without a zone it is UTC."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        way_out = "write a day (2026-01-31) or an instant (2026-01-31T06:00Z)"
-        raise OptionInvalid(option, text, way_out) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def show(found: WindowReport) -> None:

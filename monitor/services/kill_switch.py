@@ -42,9 +42,19 @@ def release(engine: Engine, model: str | None, actor: str, reason: str, now: dat
     Returns
     -------
     Whether it was armed.
+
+    Raises
+    ------
+    NotFound
+        If no such model is served and no latch holds it.
     """
     scope, key = _scope(model)
     with engine.begin() as conn:
+        served = sorted(Routes(conn).current())
+        held = {latch.key for latch in KillLatches(conn).armed()}
+        # One that is no longer served may still be held, and must come free.
+        if model is not None and model not in {*served, *held}:
+            raise NotFound("model", model, unserved(served))
         released = KillLatches(conn).release(scope, key)
         if released:
             Audit(conn).add(actor, "kill.released", f"{scope}/{key}", {"reason": reason}, now)

@@ -322,6 +322,7 @@ def test_a_kill_is_armed_shown_and_released(with_alarm: Installation, run: Run) 
     code, _, err = run("rollout", "kill", "--reason", "smoke", "--model", "baers")
     assert code == 1
     assert "there is no model baers. Those served are bears." in err
+    assert run("rollout", "unkill", "--reason", "r", "--model", "baers")[0] == 1
     assert parsed(run, "rollout", "kill", "--reason", "r", "--model", "bears")["changed"]
     assert parsed(run, "rollout", "unkill", "--reason", "r", "--model", "bears")["changed"]
     assert not parsed(run, "status")["models"][0]["killed"]

@@ -250,7 +250,7 @@ def test_an_alarm_whose_events_were_erased_keeps_what_was_stored_with_it(site: S
     context = site.monitor()
     found = explain_alarm(context, alarm.id)
     assert (found.looked_at, found.worst, found.representative) == (0, (), ())
-    assert "no scored input of bears is recorded any more" in found.headline
+    assert "no scored input of bears is recorded: nothing is known" in found.headline
     assert any("erased" in note for note in found.notes)
     page = page_of(context, found)
     assert alarm.evidence.worst[0].event_id in page

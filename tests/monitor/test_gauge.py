@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from monitor.cli import main
-from monitor.commands.accuracy import read_span
+from monitor.commands.times import read_span
 from monitor.domain import Role, Status, Window
 from monitor.errors import BundleUntrusted, DocumentTooNew, NotFound, OptionInvalid
 from monitor.services import key_desk
@@ -381,7 +381,8 @@ def main_ok(arguments: list[str]) -> None:
 def test_spans_and_segments_that_are_none_are_refused(field: Field) -> None:
     assert read_span("90m") == timedelta(minutes=90)
     assert read_span("7d") == timedelta(days=7)
-    for text in ("", "7", "0d", "1w", "-1h"):
+    assert read_span("2w") == timedelta(days=14)
+    for text in ("", "7", "0d", "1y", "-1h", "99999999999d"):
         with pytest.raises(OptionInvalid, match="--last"):
             read_span(text)
     with pytest.raises(OptionInvalid, match="name=value"):

@@ -69,7 +69,7 @@ def headline(
     """
     when = _when(alarm, since, until)
     if not flagged.of:
-        return f"{when}, no scored input of {model} is recorded any more."
+        return f"{when}, no scored input of {model} is recorded: nothing is known."
     one = None if segment else _concentrated(segments)
     where = (
         f" with {segment}" if segment else "" if one is None else f" with {one.column} {one.value}"

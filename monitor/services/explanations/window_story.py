@@ -222,7 +222,12 @@ def _remarks(
     if not len(rows):
         remarks.append(
             "No scored event of this bundle is recorded in the window: nothing was sent, or the "
-            "events were erased. What stands below about the alarm itself was stored with it."
+            "events were erased."
+            + (
+                " What stands below about the alarm itself was stored with it."
+                if subject.alarm
+                else ""
+            )
         )
     elif rows.episode_count < fewest:
         remarks.append(
