@@ -27,6 +27,17 @@ class Stage(StrEnum):
     """Where a model stands on its way into the field."""
 
     OBSERVE = "observe"
+    """No rollout: it answers, and nobody has agreed to let it act."""
+    SHADOW = "shadow"
+    """It predicts beside the manual process, unseen; humans act."""
+    LIMITED = "limited"
+    """It acts inside a declared scope, watched by a supervisor."""
+    GRADUAL = "gradual"
+    """It acts for a share of the units, beside a concurrent control."""
+    FULL = "full"
+    """It acts, but for a few units decided the old way: the reverse shadow."""
+    COMPLETED = "completed"
+    """Its rollout has ended well: it acts, but for the permanent human hold-out."""
 
 
 class Reason(StrEnum):
@@ -37,6 +48,28 @@ class Reason(StrEnum):
     PLAN_STALE = "plan_stale"
     NOT_RECORDED = "not_recorded"
     NOT_ANSWERED = "not_answered"
+    SHADOW = "shadow"
+    """The model runs beside the manual process and acts on nothing."""
+    NO_UNIT = "no_unit"
+    """The request named no unit, so nothing can be assigned to it."""
+    OUT_OF_SCOPE = "out_of_scope"
+    """The unit is not among those the limited stage names."""
+    OUTSIDE_HOURS = "outside_hours"
+    """The local time is outside the hours of the limited stage."""
+    BUDGET_SPENT = "budget_spent"
+    """The actions of this day are used up."""
+    UNSUPERVISED = "unsupervised"
+    """No supervisor has been heard of for longer than the plan allows."""
+    HOLD_OUT = "hold_out"
+    """Drawn for the permanent human hold-out."""
+    CONTROL = "control"
+    """The unit is not yet in the model's share, or is in the reverse shadow."""
+    OUT_OF_DOMAIN = "out_of_domain"
+    """The input is flagged: unlike anything in training."""
+    LOW_CONFIDENCE = "low_confidence"
+    """The model is less sure than the plan asks."""
+    EXPOSED = "exposed"
+    """The model acts."""
 
 
 class Role(StrEnum):

@@ -53,6 +53,8 @@ def route(
     match snapshot.stage:
         case Stage.OBSERVE:
             return _human(Reason.NO_PLAN, snapshot)
+        case Stage.SHADOW | Stage.LIMITED | Stage.GRADUAL | Stage.FULL | Stage.COMPLETED:
+            return _human(Reason.SHADOW, snapshot)
         case _:
             assert_never(snapshot.stage)
 

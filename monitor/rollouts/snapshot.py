@@ -8,13 +8,59 @@ import msgspec
 from monitor import documents
 from monitor.domain import Stage
 
-FORMAT = 1
+FORMAT = 2
+BUCKETS = 100_000
+"""Units fall into so many buckets: steps of a thousandth of a percent."""
+
+
+class Lever(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which prediction leads to which action."""
+
+    prediction: str
+    action: str
+    min_confidence: float = 0.0
+    """Below it the case goes to a human."""
+
+
+class Hours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A span of local time on some days of the week."""
+
+    tz: str
+    """IANA name, such as ``America/Denver``."""
+    days: tuple[int, ...]
+    """Days of the week on which the span begins; 0 is Monday."""
+    start: str
+    """``HH:MM``, local time, included."""
+    end: str
+    """``HH:MM``, local time, excluded; at or before `start` it is on the next day."""
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bounds of the limited stage."""
+
+    units: tuple[str, ...]
+    hours: tuple[Hours, ...] = ()
+    """Empty: at any time."""
+    actions_per_day: int | None = None
+    """Actions in one UTC day over all gateways; ``None`` for any number."""
+    heartbeat_s: float | None = None
+    """Seconds without a word from a supervisor after which humans act; ``None`` asks for none."""
+
+
+class Incumbent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The version that acts where the candidate does not, because an earlier rollout completed."""
+
+    version: str
+    bundle_sha: str
+    levers: tuple[Lever, ...] = ()
+    confidence_floor: float = 0.0
+    out_of_domain_guard: bool = True
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What gateways do with a model from one epoch to the next.
 
-    It names an immutable bundle by digest, never "current", so that no gateway can serve what
+    It names immutable bundles by digest, never "current", so that no gateway can serve what
     nobody approved.
     """
 
@@ -33,6 +79,26 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Events of one unit closer together than this many seconds are one episode."""
     attempt: int | None = None
     step: int | None = None
+    """Number of the step within its stage, from 0."""
+    rollout: str | None = None
+    """Name of the rollout that published it; ``None`` without one."""
+    salt: str = ""
+    """Of the rollout, kept across attempts; decides which units come first."""
+    exposed_buckets: int = 0
+    """Units in a bucket below this are the model's, of `BUCKETS`."""
+    hold_out: float = 0.0
+    """Share of episodes, drawn at random for good, that humans decide wherever the model acts."""
+    levers: tuple[Lever, ...] = ()
+    confidence_floor: float = 0.0
+    """Confidence below which a case goes to a human whatever is predicted."""
+    out_of_domain_guard: bool = True
+    """Whether flagged inputs go to a human."""
+    scope: Scope | None = None
+    """Bounds of the limited stage; ``None`` in the others."""
+    sealed: bool = False
+    """Whether predictions stay hidden until the human decision is in."""
+    incumbent: Incumbent | None = None
+    """Who acts where the candidate does not; ``None`` when humans do."""
 
     def to_json(self) -> str:
         """Write the snapshot as JSON."""

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Float,
     ForeignKey,
     Index,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 
 from monitor.store.columns import UTCDateTime
 
-HEAD = "0004"
+HEAD = "0005"
 """The migration this program was written for."""
 
 metadata = MetaData(
@@ -374,6 +375,111 @@ certificates = Table(
     Index("ix_certificates_of_model", "model", "created_at"),
 )
 """What drills found; one that refused nothing lets the alarms of its bundle and detectors page."""
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("bundle_sha", String(64), ForeignKey("bundles.sha"), nullable=False),
+    Column("salt", String(64), nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("plan_hash", String(64), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("state_version", BigInteger, nullable=False),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("ended_at", UTCDateTime),
+    UniqueConstraint("name", "attempt"),
+    Index(
+        "uq_rollouts_one_active",
+        "model",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+"""Attempts at rollouts; `state_version` is compared and set; one active per model."""
+
+rollout_events = Table(
+    "rollout_events",
+    metadata,
+    Column("rollout_id", String(36), ForeignKey("rollouts.id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("type", String(32), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("plan_hash", String(64), nullable=False),
+    Column("evidence_hash", String(64)),
+    Column("key", String(200)),
+    Column("document", Text, nullable=False),
+    Column("at", UTCDateTime, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("rollout_id", "key"),
+)
+"""All that ever happened to a rollout; rows are only ever added, each naming the one before."""
+
+rollout_evidence = Table(
+    "rollout_evidence",
+    metadata,
+    Column("rollout_id", String(36), ForeignKey("rollouts.id"), primary_key=True),
+    Column("hash", String(64), primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("frozen_at", UTCDateTime, nullable=False),
+)
+"""What a transition rested on, by its digest."""
+
+gate_verdicts = Table(
+    "gate_verdicts",
+    metadata,
+    Column(
+        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
+    Column("rollout_id", String(36), ForeignKey("rollouts.id"), nullable=False),
+    Column("gate", String(200), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("measured_at", UTCDateTime, nullable=False),
+    CheckConstraint("outcome IN ('pass', 'fail', 'inconclusive', 'error')", name="outcome"),
+    Index("ix_gate_verdicts_newest", "rollout_id", "gate", "id"),
+)
+"""What gates said: a row whenever the outcome or the evidence changed."""
+
+gate_states = Table(
+    "gate_states",
+    metadata,
+    Column("rollout_id", String(36), ForeignKey("rollouts.id"), primary_key=True),
+    Column("gate", String(200), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", UTCDateTime, nullable=False),
+)
+"""What a gate has counted so far in one epoch; `version` is compared and set."""
+
+supervisors = Table(
+    "supervisors",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("person", String(200), primary_key=True),
+    Column("last_at", UTCDateTime, nullable=False),
+)
+"""When each supervisor of an acting model was last heard of."""
+
+spent_actions = Table(
+    "spent_actions",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("granted", BigInteger, nullable=False),
+)
+"""Actions of a day's budget that gateways have taken."""
 
 audit = Table(
     "audit",

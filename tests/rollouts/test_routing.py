@@ -23,7 +23,7 @@ snapshots = st.builds(
     Snapshot,
     model=words,
     epoch=counts,
-    stage=st.sampled_from(Stage),
+    stage=st.just(Stage.OBSERVE),
     version=words,
     bundle_sha=words,
     published_at=st.datetimes(timezones=st.just(UTC)),
@@ -93,7 +93,7 @@ def test_a_snapshot_survives_being_written_and_read(snapshot: Snapshot) -> None:
     assert Snapshot.from_json(snapshot.to_json(), snapshot.model) == snapshot
 
 
-@given(snapshots, st.integers(2, 99), st.sampled_from(["kept", "lost", "added"]))
+@given(snapshots, st.integers(3, 99), st.sampled_from(["kept", "lost", "added"]))
 def test_a_snapshot_of_a_newer_format_is_refused_whatever_it_holds(
     snapshot: Snapshot, newer: int, change: str
 ) -> None:

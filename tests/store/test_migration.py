@@ -43,6 +43,7 @@ def test_the_migrated_schema_is_exactly_the_tables_in_code(engine: Engine) -> No
         "ck_decisions_inclusion",
         "ck_decisions_subject",
         "ck_certificates_depth",
+        "ck_gate_verdicts_outcome",
         "ck_job_runs_status",
         "ck_keys_role",
         "ck_outbox_status",

@@ -1,0 +1,172 @@
+"""What must be shown before a model may advance, and what happens when the contrary is.
+
+Data only: a gate names a metric, a limit, the fewest units that may decide, and a reaction. How it
+is measured is the statistics' business (`monitor.stats.gates`).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from monitor.domain import Stage
+
+SHADOW_ON = (Stage.SHADOW, Stage.LIMITED, Stage.GRADUAL, Stage.FULL)
+ACTING = (Stage.LIMITED, Stage.GRADUAL, Stage.FULL)
+ARMS = (Stage.GRADUAL, Stage.FULL)
+
+
+class Reaction(StrEnum):
+    """What a failed gate does."""
+
+    OBSERVE = "observe"
+    """Nothing by itself: it is shown, and blocks the advance."""
+    HOLD = "hold"
+    STEP_DOWN = "step_down"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRules:
+    """What every gate says."""
+
+    id: str
+    """Unique within the plan."""
+    on_fail: Reaction
+    min_n: int
+    """Fewest units (cases, episodes or requests) before it may pass or fail."""
+    alpha: float = 0.05
+    """Chance of a false pass, and of a false failure, however often it is looked at."""
+    stages: tuple[Stage, ...] = SHADOW_ON
+    """Where it is measured."""
+    required: bool = True
+    """Whether an advance waits for it to pass."""
+    dry_run: bool = False
+    """Measured and shown; never decides."""
+    error_limit: int = 5
+    """Errors of its source in a row that put the rollout on hold."""
+    error_after_s: float | None = None
+    """Seconds of errors without end after which an acting model is rolled back; None never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementGate:
+    """Share of cases in which the model says what the human decided (adjudicated: the truth)."""
+
+    rules: GateRules
+    min_lower_bound: float
+    min_class_recall: float | None = None
+    """Lower bound asked of every class with enough cases; None asks none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelErrorGate:
+    """The model's error rate against adjudicated truth, weighted by inclusion probability."""
+
+    rules: GateRules
+    max_upper_bound: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostGate:
+    """Mean cost of the model's mistakes a case, in the objective's unit."""
+
+    rules: GateRules
+    max_upper_bound: float
+    relative_to_human: bool = False
+    """Whether the limit is a multiple of the manual process's cost on the same cases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRateGate:
+    """Actions an episode, model against the manual process: has the rate doubled or halved?"""
+
+    rules: GateRules
+    low: float = 0.5
+    high: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfDomainGate:
+    """Share of flagged episodes, against the rate expected in domain."""
+
+    rules: GateRules
+    max_increase: float
+    """Allowed above the expected rate, as a share."""
+    fast_window_s: float | None = None
+    """Length of the fast lane's window; None for no fast lane."""
+    fast_min_n: int = 100
+    fast_max: float = 0.5
+    """Share of flagged episodes in the fast window at which it fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftGate:
+    """The certified streams' evidence as an e-process without restarts: fails at 1/alpha."""
+
+    rules: GateRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatedAccuracyGate:
+    """Accuracy estimated without labels; unknown outside the estimator's support."""
+
+    rules: GateRules
+    min_lower_bound: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyGate:
+    """Share of requests slower than a limit, in the model's arm."""
+
+    rules: GateRules
+    max_ms: float
+    quantile: float = 0.99
+    """At most ``1 - quantile`` of requests may be slower than `max_ms`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayErrorGate:
+    """Share of requests that failed (not those refused) in the gateway."""
+
+    rules: GateRules
+    max_upper_bound: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRatioGate:
+    """Whether units fall into the arms as the plan's share says."""
+
+    rules: GateRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLossGate:
+    """Share of answers whose record was lost: gaps in (writer, seq)."""
+
+    rules: GateRules
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromQLGate:
+    """A number from Prometheus; without a guarantee under continuous looking."""
+
+    rules: GateRules
+    query: str
+    min: float | None = None
+    max: float | None = None
+
+
+Gate = (
+    AgreementGate
+    | ModelErrorGate
+    | CostGate
+    | ActionRateGate
+    | OutOfDomainGate
+    | DriftGate
+    | EstimatedAccuracyGate
+    | LatencyGate
+    | GatewayErrorGate
+    | SampleRatioGate
+    | EventLossGate
+    | PromQLGate
+)
