@@ -110,7 +110,7 @@ def test_a_snapshot_of_a_newer_format_is_refused_whatever_it_holds(
 @pytest.mark.parametrize(
     "change",
     [
-        {"stage": "gradual"},
+        {"stage": "sideways"},
         {"units": ["cam-1"]},
         {"epoch": "seven"},
         {"published_at": "2026-11-23T14:00:00"},
