@@ -4,8 +4,9 @@ Data only: a gate names a metric, a limit, the fewest units that may decide, and
 is measured is the statistics' business (`monitor.stats.gates`).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from monitor.domain import Stage
 
@@ -24,8 +25,9 @@ class Reaction(StrEnum):
     ROLLBACK = "rollback"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateRules:
+class GateRules(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="metric"
+):
     """What every gate says."""
 
     id: str
@@ -47,48 +49,38 @@ class GateRules:
     """Seconds of errors without end after which an acting model is rolled back; None never."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgreementGate:
+class AgreementGate(GateRules, frozen=True, kw_only=True, tag="human_agreement"):
     """Share of cases in which the model says what the human decided (adjudicated: the truth)."""
 
-    rules: GateRules
     min_lower_bound: float
     min_class_recall: float | None = None
     """Lower bound asked of every class with enough cases; None asks none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelErrorGate:
+class ModelErrorGate(GateRules, frozen=True, kw_only=True, tag="model_error"):
     """The model's error rate against adjudicated truth, weighted by inclusion probability."""
 
-    rules: GateRules
     max_upper_bound: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostGate:
+class CostGate(GateRules, frozen=True, kw_only=True, tag="cost"):
     """Mean cost of the model's mistakes a case, in the objective's unit."""
 
-    rules: GateRules
     max_upper_bound: float
     relative_to_human: bool = False
     """Whether the limit is a multiple of the manual process's cost on the same cases."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionRateGate:
+class ActionRateGate(GateRules, frozen=True, kw_only=True, tag="action_rate_ratio"):
     """Actions an episode, model against the manual process: has the rate doubled or halved?"""
 
-    rules: GateRules
     low: float = 0.5
     high: float = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutOfDomainGate:
+class OutOfDomainGate(GateRules, frozen=True, kw_only=True, tag="ood_fraction"):
     """Share of flagged episodes, against the rate expected in domain."""
 
-    rules: GateRules
     max_increase: float
     """Allowed above the expected rate, as a share."""
     fast_window_s: float | None = None
@@ -98,59 +90,43 @@ class OutOfDomainGate:
     """Share of flagged episodes in the fast window at which it fails."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftGate:
+class DriftGate(GateRules, frozen=True, kw_only=True, tag="stream_evidence"):
     """The certified streams' evidence as an e-process without restarts: fails at 1/alpha."""
 
-    rules: GateRules
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EstimatedAccuracyGate:
+class EstimatedAccuracyGate(GateRules, frozen=True, kw_only=True, tag="estimated_accuracy"):
     """Accuracy estimated without labels; unknown outside the estimator's support."""
 
-    rules: GateRules
     min_lower_bound: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyGate:
+class LatencyGate(GateRules, frozen=True, kw_only=True, tag="latency_ms"):
     """Share of requests slower than a limit, in the model's arm."""
 
-    rules: GateRules
     max_ms: float
     quantile: float = 0.99
     """At most ``1 - quantile`` of requests may be slower than `max_ms`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayErrorGate:
+class GatewayErrorGate(GateRules, frozen=True, kw_only=True, tag="error_rate"):
     """Share of requests that failed (not those refused) in the gateway."""
 
-    rules: GateRules
     max_upper_bound: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleRatioGate:
+class SampleRatioGate(GateRules, frozen=True, kw_only=True, tag="sample_ratio"):
     """Whether units fall into the arms as the plan's share says."""
 
-    rules: GateRules
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventLossGate:
+class EventLossGate(GateRules, frozen=True, kw_only=True, tag="lost_fraction"):
     """Share of answers whose record was lost: gaps in (writer, seq)."""
 
-    rules: GateRules
     max: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromQLGate:
+class PromQLGate(GateRules, frozen=True, kw_only=True, tag="promql"):
     """A number from Prometheus; without a guarantee under continuous looking."""
 
-    rules: GateRules
     query: str
     min: float | None = None
     max: float | None = None

@@ -7,13 +7,16 @@ Plans are written as TOML or YAML files, read by `monitor.rollouts.plan_file` an
 from dataclasses import dataclass
 from typing import assert_never
 
+import msgspec
+
 from monitor.domain import Stage
 from monitor.rollouts.gate import Gate
 from monitor.rollouts.snapshot import Lever, Scope
 
+FORMAT = 1
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mistake:
+
+class Mistake(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What it costs to say one thing when another is true."""
 
     truth: str
@@ -23,8 +26,7 @@ class Mistake:
     cost: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
+class Objective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the rollout is for."""
 
     statement: str
@@ -34,8 +36,7 @@ class Objective:
     """The first that matches counts; a mistake nobody priced costs 1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataPlan:
+class DataPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The data: what there is, what is missing, how it will be collected."""
 
     have: str
@@ -43,8 +44,7 @@ class DataPlan:
     collection: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Risk:
+class Risk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that may go wrong, from the premortem."""
 
     name: str
@@ -52,8 +52,7 @@ class Risk:
     """What would show it: a gate's id, or an alarm kind; None when nothing would."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approvals:
+class Approvals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many people must agree before a step is entered."""
 
     n: int
@@ -61,8 +60,7 @@ class Approvals:
     """Gradual steps (percent) whose entry asks for them; empty for every step of the stage."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a step lasts."""
 
     min_duration_s: float
@@ -70,8 +68,14 @@ class Pace:
     """Not decided by then, it holds as inconclusive."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowStage:
+class ShadowStage(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="stage",
+    tag="shadow",
+):
     """Beside the manual process."""
 
     pace: Pace
@@ -79,8 +83,14 @@ class ShadowStage:
     """Asked for before leaving the stage, as in the other stages."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitedStage:
+class LimitedStage(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="stage",
+    tag="limited",
+):
     """Inside a declared scope, under supervision."""
 
     pace: Pace
@@ -88,8 +98,14 @@ class LimitedStage:
     approvals: Approvals | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GradualStage:
+class GradualStage(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="stage",
+    tag="gradual",
+):
     """For a growing share of units."""
 
     pace: Pace
@@ -99,8 +115,14 @@ class GradualStage:
     approvals: Approvals | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FullStage:
+class FullStage(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="stage",
+    tag="full",
+):
     """For all units but the reverse shadow."""
 
     pace: Pace
@@ -113,8 +135,7 @@ class FullStage:
 PlanStage = ShadowStage | LimitedStage | GradualStage | FullStage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is expected in the field, for judging whether gates can decide in time."""
 
     episodes_per_day: float
@@ -125,8 +146,7 @@ class Traffic:
     """Human decisions that will come in during shadow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How people are read beside people in the shadow trial."""
 
     second_reader_share: float = 0.1
@@ -135,10 +155,10 @@ class Trial:
     """Share of agreements, at random, that are adjudicated; disagreements all are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutPlan:
+class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rollout of one model."""
 
+    format: int = FORMAT
     name: str
     model: str
     """Name of the model whose route it takes."""
