@@ -9,7 +9,8 @@ from monitor.certificate import Certificate, Delay, Depth, Injected
 from monitor.commands.keys import ACTOR
 from monitor.commands.progress_bars import Bars
 from monitor.commands.screen import console, percent, print_json, table
-from monitor.services.drills.drill import DrillRequest, drill
+from monitor.services.drills.drill import drill
+from monitor.services.drills.request import DrillRequest
 from monitor.wiring import open_store
 
 

@@ -1,4 +1,4 @@
-"""What an installation looks like now: for people, programs and scrapes."""
+"""What an installation looks like now."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.certificate import Standing
-from monitor.domain import Alarm, AlarmState, Exclusion, Stage, Status, StreamName, Window
+from monitor.domain import Alarm, AlarmState, Exclusion, Stage, Status, StreamName
 from monitor.errors import NotFound
-from monitor.metrics import ModelReading, Readings, StreamReading
 from monitor.rollouts.kill import KillLatch, is_killed
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import assess
@@ -18,6 +17,7 @@ from monitor.services.conclusion import Conclusion, SilentUnit, conclude, silent
 from monitor.services.context import Context
 from monitor.services.drills.certificates import standing
 from monitor.services.kill_switch import unserved
+from monitor.services.last_windows import WindowStatus, newest, read_window
 from monitor.services.references import Reference
 from monitor.services.streams.affected import AffectedStream, read_affected
 from monitor.services.streams.reading import StreamStatus, read_streams
@@ -26,7 +26,7 @@ from monitor.services.windows import differences
 from monitor.settings import DetectorOptions
 from monitor.stats.share import Share, flagged_share
 from monitor.stats.windows.compare_window import WindowFinding
-from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
+from monitor.store.accuracy_readings import AccuracyReadings
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.certificates import Certificates
@@ -40,17 +40,13 @@ from monitor.store.kill_latches import KillLatches
 from monitor.store.outbox import Backlog, Outbox
 from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
-from monitor.store.summaries import StoredSummary, Summaries
 from monitor.store.windows import Lag, Windows
 from reference_data.errors import BundleError
-from reference_data.summary import Summary, merge_all
 
 TRAFFIC_SPAN = timedelta(hours=1)
 """How far back traffic is counted."""
 RESOLVED_SPAN = timedelta(days=1)
 """How far back resolved alarms are counted."""
-LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
-"""How far back the last window is looked for, the nearest first: usually it is minutes old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +57,6 @@ class Traffic:
     rejected: int
     errors: int
     flagged: Share
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowStatus:
-    """The last window that was summarised."""
-
-    window: Window
-    revision: int
-    ok: int
-    rejected: int
-    errors: int
-    flagged: Share
-    classes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +187,7 @@ def _model(
     reference, fault = _open(context, registered)
     options = context.settings.monitor.detectors
     fewest = context.settings.monitor.min_window_events
-    last = _newest(conn, name, now)
+    last = newest(conn, name, now)
     manifest = None if reference is None else reference.manifest
     certified = registered.certified and (reference is None or reference.certified)
     streams = read_streams(conn, name, snapshot.bundle_sha, options)
@@ -293,115 +276,4 @@ def _unwatched(
     return {
         name: unwatched(name, reference.baseline) or "it begins with the monitor's next pass"
         for name in missing
-    }
-
-
-def _last_window(
-    context: Context, conn: Connection, model: str, now: datetime
-) -> WindowStatus | None:
-    fewest = context.settings.monitor.min_window_events
-    last = _newest(conn, model, now)
-    return read_window(last, fewest) if last else None
-
-
-def _newest(conn: Connection, model: str, now: datetime) -> list[StoredSummary]:
-    for span in LOOK_BACK:
-        found = Summaries(conn).between(model, now - span, now)
-        if found:
-            return [each for each in found if each.window == found[-1].window]
-    return []
-
-
-def read_window(stored: list[StoredSummary], fewest: int) -> WindowStatus:
-    """Read one window's summaries, all bundles together."""
-    merged = merge_all(Summary.from_bytes(each.data) for each in stored)
-    return WindowStatus(
-        window=stored[0].window,
-        revision=stored[0].revision,
-        ok=merged.n,
-        rejected=merged.rejected,
-        errors=merged.errors,
-        flagged=flagged_share(merged.flagged, merged.n, fewest),
-        classes=merged.classes,
-    )
-
-
-def recent_windows(context: Context, model: str, span: timedelta) -> list[WindowStatus]:
-    """Read the windows of the last `span`, oldest first."""
-    with reading(context.engine) as conn:
-        now = database_now(conn)
-        stored = Summaries(conn).between(model, now - span, now)
-    by_window: dict[datetime, list[StoredSummary]] = {}
-    for each in stored:
-        by_window.setdefault(each.window.start, []).append(each)
-    fewest = context.settings.monitor.min_window_events
-    return [read_window(each, fewest) for each in by_window.values()]
-
-
-def read_metrics(context: Context) -> Readings:
-    """Read what is scraped: the store alone, never the events."""
-    options = context.settings.monitor
-    with reading(context.engine) as conn:
-        now = database_now(conn)
-        routes = Routes(conn).current()
-        ingested = Intakes(conn).all()
-        excluded = Exclusions(conn).all()
-        standing = Alarms(conn).all(state=AlarmState.OPEN)
-        gauged = AccuracyReadings(conn).all()
-        models, streams = [], []
-        for name, snapshot in sorted(routes.items()):
-            window = _last_window(context, conn, name, now)
-            share = None if window is None else window.flagged
-            sighted = Sightings(conn).all(name)
-            models.append(
-                ModelReading(
-                    model=name,
-                    open_alarms={a.kind: a.severity for a in standing if a.model == name},
-                    ingested=dict(ingested.get(name, {})),
-                    flagged_share=None
-                    if share is None or share.estimate is None
-                    else (share.low, share.estimate, share.high),
-                    window_end=None if window is None else window.window.end,
-                    excluded=excluded.get(name, {}),
-                    last_event_at=sighted.get(EVERY_UNIT),
-                    silent_units=len(silent_units(sighted, options.detectors.silent_after_s, now)),
-                    accuracy=_accuracy(gauged.get(name), snapshot.bundle_sha),
-                )
-            )
-            found = read_streams(conn, name, snapshot.bundle_sha, options.detectors)
-            streams += [
-                StreamReading(
-                    model=name,
-                    stream=each.stream,
-                    segment=each.segment.partition("=")[0],
-                    mode=each.mode,
-                    evidence_ratio=each.evidence_ratio,
-                    episodes=each.episodes,
-                    weight=each.weight,
-                )
-                for each in found
-            ]
-        lag = Windows(conn).lag(assess.JOB)
-        return Readings(
-            models=models,
-            streams=streams,
-            windows={"pending": lag.pending, "running": lag.running, "dead": lag.dead},
-            notifications_pending=Outbox(conn).backlog().pending,
-            gateways={gateway.id: gateway.last_seen for gateway in Gateways(conn).all()},
-        )
-
-
-def _accuracy(
-    stored: StoredReading | None, bundle_sha: str
-) -> dict[str, tuple[float, float, float]]:
-    """Give low, estimate and high of each kind of accuracy that is known."""
-    found = summarise_accuracy(stored, bundle_sha)
-    kinds = {
-        "estimated": (found.estimated_low, found.estimated, found.estimated_high),
-        "measured": (found.measured_low, found.measured, found.measured_high),
-    }
-    return {
-        kind: (low, value, high)
-        for kind, (low, value, high) in kinds.items()
-        if low is not None and value is not None and high is not None
     }

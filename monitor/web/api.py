@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from monitor.domain import Alarm, Person, Role, Window
 from monitor.errors import OptionInvalid
 from monitor.rollouts.kill import KillLatch
-from monitor.services import browse, key_desk, kill_switch, status, windows
+from monitor.services import browse, key_desk, kill_switch, last_windows, status, windows
 from monitor.services.accuracy import gauge
 from monitor.services.acknowledge import acknowledge
 from monitor.services.context import Context
@@ -258,9 +258,9 @@ def get_windows(
     context: InContext,
     model: str,
     hours: Annotated[float, Query(gt=0, le=744, description="How far back.")] = 24.0,
-) -> list[status.WindowStatus]:
+) -> list[last_windows.WindowStatus]:
     """The summarised windows of a model, oldest first."""
-    return status.recent_windows(context, model, timedelta(hours=hours))
+    return last_windows.recent_windows(context, model, timedelta(hours=hours))
 
 
 @router.post("/decisions", tags=["decisions"])

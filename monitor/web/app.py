@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from monitor.errors import FieldwatchError
 from monitor.metrics import StoreCollector, add_build_info
 from monitor.services.context import Context
-from monitor.services.status import read_metrics
+from monitor.services.scrape import read_metrics
 from monitor.store.migration import check_current
 from monitor.web import api, console
 from monitor.web.access import Access

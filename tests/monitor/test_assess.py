@@ -12,7 +12,7 @@ from uuid6 import uuid7
 from monitor.domain import Status
 from monitor.services.assess import JOB, assess, due, floor
 from monitor.services.ingest import ingest
-from monitor.services.status import recent_windows
+from monitor.services.last_windows import recent_windows
 from monitor.settings import MonitorOptions
 from monitor.store.engine import connect, database_now, reading
 from monitor.store.event import Event, to_arrow

@@ -13,7 +13,8 @@ from monitor.errors import NotFound
 from monitor.services.conclusion import Verdict, conclude, silent_units
 from monitor.services.ingest import ingest
 from monitor.services.references import read_reference
-from monitor.services.status import ModelStatus, look, read_metrics
+from monitor.services.scrape import read_metrics
+from monitor.services.status import ModelStatus, look
 from monitor.services.streams.reading import StreamStatus
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.alarms import Alarms

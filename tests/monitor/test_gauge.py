@@ -20,7 +20,8 @@ from monitor.services.accuracy.gauge import Accuracy, gauge, gauge_all, read_acc
 from monitor.services.context import Context
 from monitor.services.decisions.decide import DecisionReport, decide
 from monitor.services.decisions.rows import Delivery
-from monitor.services.status import look, read_metrics
+from monitor.services.scrape import read_metrics
+from monitor.services.status import look
 from monitor.stats.accuracy import support
 from monitor.stats.accuracy.head import softmax
 from monitor.store.accuracy_readings import AccuracyReadings, StoredReading

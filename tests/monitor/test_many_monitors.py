@@ -14,7 +14,9 @@ from monitor.metrics import Readings
 from monitor.services.assess import assess
 from monitor.services.deliver import deliver
 from monitor.services.ingest import ingest
-from monitor.services.status import look, read_metrics, recent_windows
+from monitor.services.last_windows import recent_windows
+from monitor.services.scrape import read_metrics
+from monitor.services.status import look
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.engine import connect
 from monitor.store.schema import metadata

@@ -6,7 +6,8 @@ import pytest
 
 from monitor.domain import AlarmKind, Exclusion, Mode, StreamKey, StreamName
 from monitor.services.ingest import ingest
-from monitor.services.status import look, read_metrics
+from monitor.services.scrape import read_metrics
+from monitor.services.status import look
 from monitor.services.streams import budget
 from monitor.services.streams.reading import StreamStatus
 from monitor.settings import DetectorOptions, MonitorOptions
