@@ -20,6 +20,7 @@
     │   │   ├── CursorConflict
     │   │   ├── AlarmConflict
     │   │   ├── BudgetConflict
+    │   │   ├── RolloutConflict
     │   │   └── LeaseLost
     │   ├── BundleUntrusted       not registered, or withdrawn
     │   ├── KeyUnknown
@@ -28,6 +29,7 @@
     │   ├── EventsUnreachable     the events table does not answer
     │   └── BatchInvalid          rows that would break the order within a writer
     ├── AccessDenied              no valid key, or one whose role may not do this
+    ├── RolloutActive             another rollout of the model has not ended
     ├── AlarmResolved             an alarm that is over cannot be acknowledged
     ├── NotFound                  no model, event, alarm or window of that name
     ├── DecisionsUnreadable       a file of decisions that cannot be read as one
@@ -209,6 +211,16 @@ class BudgetConflict(Conflict):
         )
 
 
+class RolloutConflict(Conflict):
+    """Somebody else moved the rollout since it was read."""
+
+    def __init__(self, rollout: str, expected: int) -> None:
+        super().__init__(
+            f"the rollout {rollout} has moved on since event {expected}: a monitor or a person was "
+            "quicker. Look at it again (`fieldwatch rollout show`) and decide again."
+        )
+
+
 class LeaseLost(Conflict):
     """The work took longer than its lease and belongs to somebody else now."""
 
@@ -283,6 +295,16 @@ class AccessDenied(FieldwatchError):
             f"Use a key of the role {needed}, or ask an admin for one."
         )
         self.known = role is not None
+
+
+class RolloutActive(FieldwatchError):
+    """Another rollout of the model has not ended."""
+
+    def __init__(self, model: str, active: str) -> None:
+        super().__init__(
+            f"the rollout {active} of {model} has not ended, and a model has one at a time. "
+            "Wait for its end, end it with `fieldwatch rollout abort`, or start with --supersede."
+        )
 
 
 class AlarmResolved(FieldwatchError):
