@@ -21,7 +21,8 @@
     │   │   ├── AlarmConflict
     │   │   ├── BudgetConflict
     │   │   ├── RolloutConflict
-    │   │   └── LeaseLost
+    │   │   ├── LeaseLost
+    │   │   └── StaleLease      a review item that is no longer in this reader's hands
     │   ├── BundleUntrusted       not registered, or withdrawn
     │   ├── KeyUnknown
     │   └── LastAdminKey
@@ -229,6 +230,17 @@ class LeaseLost(Conflict):
             f"the lease on {what} (token {token}) was lost: it expired and another process took "
             "the work over. Everything done under it is rolled back; renew more often or lease "
             "for longer."
+        )
+
+
+class StaleLease(Conflict):
+    """A review item is no longer in this reader's hands."""
+
+    def __init__(self, item_id: str, token: int) -> None:
+        super().__init__(
+            f"the review item {item_id} is no longer in your hands (token {token}): the lease "
+            "expired, was given back, or the item was claimed anew. Nothing was recorded; claim "
+            "it again."
         )
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from monitor.store.columns import UTCDateTime
 
-HEAD = "0005"
+HEAD = "0006"
 """The migration this program was written for."""
 
 metadata = MetaData(
@@ -480,6 +480,104 @@ spent_actions = Table(
     Column("granted", BigInteger, nullable=False),
 )
 """Actions of a day's budget that gateways have taken."""
+
+review_items = Table(
+    "review_items",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("bundle_sha", String(64), nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("subject", String(1000), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("inclusion_probability", Float, nullable=False),
+    Column("audit", Boolean, nullable=False),
+    Column("priority", Float, nullable=False),
+    Column("blind", Boolean, nullable=False),
+    Column("overlap", Integer, nullable=False),
+    Column("case_id", String(200)),
+    Column("unit", String(200)),
+    Column("at", UTCDateTime),
+    Column("prediction", String(200)),
+    Column("confidence", Float),
+    Column("label", String(200)),
+    Column("loss", Float),
+    Column("split", String(16)),
+    Column("picture", String(400)),
+    Column("attempt", Integer),
+    Column("stage", String(16)),
+    Column("not_for", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("resolved_at", UTCDateTime),
+    Column("action", String(16)),
+    Column("truth", String(200)),
+    CheckConstraint(
+        "inclusion_probability > 0 AND inclusion_probability <= 1",
+        name="inclusion",
+    ),
+    CheckConstraint("state IN ('open', 'done', 'conflicting', 'withdrawn')", name="state"),
+    Index(
+        "uq_review_items_once",
+        "model",
+        "bundle_sha",
+        "origin",
+        "subject",
+        "purpose",
+        unique=True,
+    ),
+    Index("ix_review_items_next", "state", "model", "priority"),
+)
+"""What waits for people, and what came of it; a subject has one item for each purpose."""
+
+review_leases = Table(
+    "review_leases",
+    metadata,
+    Column("item_id", String(36), ForeignKey("review_items.id"), primary_key=True),
+    Column("reviewer", String(200), primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    Column("until", UTCDateTime, nullable=False),
+    Index("ix_review_leases_of_reviewer", "reviewer"),
+)
+"""Who has which item in hand; an expired lease keeps its token, so that a late answer is stale."""
+
+review_readings = Table(
+    "review_readings",
+    metadata,
+    Column(
+        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
+    Column("item_id", String(36), ForeignKey("review_items.id"), nullable=False),
+    Column("reviewer", String(200), nullable=False),
+    Column("phase", String(16), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("label", String(200)),
+    Column("seconds", Float),
+    Column("note", Text, nullable=False),
+    Column("changed_after_reveal", Boolean, nullable=False),
+    Column(
+        "supersedes",
+        BigInteger().with_variant(Integer, "sqlite"),
+        ForeignKey("review_readings.id"),
+    ),
+    Column("withdrawn", Boolean, nullable=False),
+    Column("key", String(200), nullable=False),
+    Column("content", String(64), nullable=False),
+    Column("at", UTCDateTime, nullable=False),
+    UniqueConstraint("reviewer", "key"),
+    Index("ix_review_readings_of_item", "item_id"),
+)
+"""What readers said; rows are only ever added, and undo is a row that takes one back."""
+
+review_cursors = Table(
+    "review_cursors",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("writer", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+"""How far the queue has read the events of a model in each writer."""
 
 audit = Table(
     "audit",

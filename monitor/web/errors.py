@@ -27,6 +27,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.BudgetConflict: HTTPStatus.CONFLICT,
     errors.RolloutConflict: HTTPStatus.CONFLICT,
     errors.LeaseLost: HTTPStatus.CONFLICT,
+    errors.StaleLease: HTTPStatus.CONFLICT,
     errors.BundleUntrusted: HTTPStatus.CONFLICT,
     errors.KeyUnknown: HTTPStatus.NOT_FOUND,
     errors.LastAdminKey: HTTPStatus.CONFLICT,

@@ -47,6 +47,8 @@ def test_the_migrated_schema_is_exactly_the_tables_in_code(engine: Engine) -> No
         "ck_job_runs_status",
         "ck_keys_role",
         "ck_outbox_status",
+        "ck_review_items_inclusion",
+        "ck_review_items_state",
         "ck_windows_span",
         "ck_windows_status",
     }
