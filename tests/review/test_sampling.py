@@ -87,7 +87,7 @@ def test_knowing_the_human_decision_never_takes_an_event_out_again(
 def test_the_most_telling_reason_is_named(
     changes: dict[str, object], reason: Why, probability: float
 ) -> None:
-    drawn = draw(_facts(**changes), Rates())
+    drawn = draw(_facts(**changes), Rates())  # type: ignore[arg-type]
     assert drawn is not None
     assert (drawn.reason, drawn.inclusion_probability) == (reason, probability)
 
