@@ -24,8 +24,8 @@ from benchmarks.run_length import (
     sample_rows,
 )
 from monitor.stats.streams.bets import Bets, TooFewRows
-from monitor.stats.streams.effective_size import effective_size, score_quantities
 from monitor.stats.streams.rank_bets import rank_bets
+from reference_data.effective_size import effective_size, score_quantities
 
 FRAMES = 10
 """Frames of a burst."""

@@ -5,7 +5,7 @@ calibrate and estimate, calibrates, and writes down what the monitor will compar
 The numbers are those of `reference_data.scoring`'s forward pass, the one that serves.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,8 +15,9 @@ from PIL import Image
 
 from reference_data import cross_fits, held_out, window_reference
 from reference_data.accuracy import fit_temperature
-from reference_data.bundle import Counts
+from reference_data.bundle import CalibrationSize, Counts
 from reference_data.calibration import archive, count_classes, property_quantiles
+from reference_data.calibration_size import CalibrationRows, calibration_size
 from reference_data.conformal import unsureness
 from reference_data.cross_conformal import FEWEST_FOLDS, MOST_FOLDS
 from reference_data.division import group
@@ -49,6 +50,8 @@ class ReferenceFiles:
     certified: bool
     certified_reason: str
     counts: Counts
+    calibration: CalibrationSize | None
+    """What the calibration rows are worth; None when each is an episode of its own."""
     report: Report
 
 
@@ -126,12 +129,16 @@ def build_reference(
         "confidence": unsureness(softmax(held.logits).max(axis=1)),
     }
     temper, calibrate = (
-        np.searchsorted(roles.held_out, part) for part in (roles.temperature, roles.calibrate)
+        np.searchsorted(roles.held_out, part) for part in (roles.temperature, roles.spread)
     )
     calibration = {name: np.sort(values[calibrate]) for name, values in scores.items()}
     temperature = fit_temperature(held.logits[temper], labels[roles.temperature])
-    threshold = choose_alpha(len(roles.calibrate)) if alpha is None else alpha
-    guarantee = state_guarantee(len(roles.calibrate), threshold, split_known=split_known)
+    size = _size(
+        rows, roles, {name: values[calibrate] for name, values in scores.items()}, held, alpha
+    )
+    effective = len(roles.calibrate) if size is None else int(size.smallest)
+    threshold = choose_alpha(effective) if alpha is None else alpha
+    guarantee = state_guarantee(effective, threshold, split_known=split_known, size=size)
     crossed = None
     if cross_folds is not None:
         crossed = _cross(
@@ -201,7 +208,38 @@ def build_reference(
         certified=guarantee.certified,
         certified_reason=guarantee.reason,
         counts=roles.counts,
+        calibration=size,
         report=report,
+    )
+
+
+def _size(
+    rows: Sequence[ReferenceRow],
+    roles: Roles,
+    scores: Mapping[str, npt.NDArray[np.float64]],
+    held: Forward,
+    alpha: float | None,
+) -> CalibrationSize | None:
+    """Measure what the calibration rows are worth."""
+    if roles.frames == 1:
+        return None
+    numbers: dict[str, int] = {}
+    calibrating = [rows[place] for place in roles.spread.tolist()]
+    names = {name for row in calibrating for name in row.properties}
+    return calibration_size(
+        CalibrationRows(
+            episodes=np.array(
+                [numbers.setdefault(row.episode, len(numbers)) for row in calibrating], np.int64
+            ),
+            frames=roles.frames,
+            scores=scores,
+            predictions=held.logits[np.searchsorted(roles.held_out, roles.spread)].argmax(axis=1),
+            properties={
+                name: np.array([row.properties.get(name, np.nan) for row in calibrating])
+                for name in sorted(names)
+            },
+        ),
+        alpha,
     )
 
 

@@ -63,6 +63,23 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     estimate: int
 
 
+class CalibrationSize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What calibration rows that come in bursts are worth."""
+
+    rows: int
+    """Calibration rows: `frames` of every episode."""
+    episodes: int
+    frames: int
+    n_eff: dict[str, float]
+    """Independent rows that know as much about a quantity: "semantic", "domain", "confidence",
+    "classes", "flagged", "property.NAME"; from `episodes` to `rows`."""
+
+    @property
+    def smallest(self) -> float:
+        """What they are worth for the score that gains least from further frames."""
+        return min(self.n_eff[name] for name in ("semantic", "domain", "confidence"))
+
+
 class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How closely the bundle reproduced the Learner's own predictions on real items."""
 
@@ -118,6 +135,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether the calibration can carry an alarm; false means charts only."""
     certified_reason: str
     counts: Counts
+    calibration: CalibrationSize | None = None
+    """What the calibration rows are worth; None when each is an episode of its own."""
     seed: int
     parity: Parity
     episodes_known: bool
@@ -126,6 +145,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rebaselined: Rebaseline | None = None
     """Where the reference came from, when confirmed data of the field are in it."""
     files: dict[str, FileEntry] = {}
+
+    @property
+    def effective(self) -> int:
+        """Independent calibration rows that know as much as those there are."""
+        return self.counts.calibrate if self.calibration is None else int(self.calibration.smallest)
 
 
 @dataclass(frozen=True, slots=True)

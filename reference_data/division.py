@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 MOST_TEMPERATURE = 500
 MOST_ESTIMATE = 1_000
+MOST_FRAMES = 8
+"""Frames of an episode that calibrate, and that a detector averages: more of the same burst add
+next to nothing."""
 _SHARE = 12
 _USUAL_FEWEST = 10
 
@@ -55,6 +58,50 @@ def divide(n_episodes: int, seed: int) -> Division:
     cuts = [temperature, n_episodes - estimate]
     first, second, third = np.split(shuffled, cuts)
     return Division(temperature=np.sort(first), calibrate=np.sort(second), estimate=np.sort(third))
+
+
+def frames_each(groups: Sequence[Sequence[int]]) -> int:
+    """Choose how many frames of every episode calibrate: as many as usual, `MOST_FRAMES` at most.
+
+    Examples
+    --------
+    >>> frames_each([[0], [1], [2, 3]]), frames_each([[0, 1, 2], [3, 4, 5, 6]])
+    (1, 4)
+    """
+    if not groups:
+        return 1
+    usual = sum(len(places) for places in groups) / len(groups)
+    return max(1, min(MOST_FRAMES, int(usual + 0.5)))
+
+
+def spread(groups: Sequence[Sequence[int]], frames: int, seed: int) -> list[int]:
+    """Give every episode the same number of rows, so that each counts once.
+
+    Its first frames serve, as the detectors look at the first ones; where it has fewer, all do
+    equally often, and which of them once more is drawn at random.
+
+    Parameters
+    ----------
+    groups
+        Places by episode, the frames in the order they were taken.
+    frames
+        Rows of every episode, 1 or more.
+    seed
+        Decides what is drawn.
+
+    Examples
+    --------
+    >>> spread([[0, 1, 2], [3]], 2, seed=0)
+    [0, 1, 3, 3]
+    """
+    rng = np.random.default_rng([seed, 9])
+    taken: list[int] = []
+    for places in groups:
+        used = list(places[:frames])
+        whole, left = divmod(frames, len(used))
+        more = rng.permutation(len(used))[:left].tolist() if left else []
+        taken += [place for at, place in enumerate(used) for _ in range(whole + (at in more))]
+    return taken
 
 
 def group(episodes: Sequence[Hashable]) -> list[list[int]]:

@@ -7,6 +7,7 @@ need so much slack that an alarm means nothing.
 
 from dataclasses import dataclass
 
+from reference_data.bundle import CalibrationSize
 from reference_data.conformal import band
 from reference_data.cross_conformal import bound, say_bound
 
@@ -41,21 +42,26 @@ def choose_alpha(n: int) -> float:
     return ALPHAS[-1]
 
 
-def state_guarantee(n: int, alpha: float, *, split_known: bool) -> Guarantee:
-    """Say what n calibration episodes promise at a flagging threshold.
+def state_guarantee(
+    n: int, alpha: float, *, split_known: bool, size: CalibrationSize | None = None
+) -> Guarantee:
+    """Say what calibration rows promise at a flagging threshold.
 
     Parameters
     ----------
     n
-        Calibration rows, one per episode.
+        Calibration rows, one per episode; of bursts, the independent rows they are worth.
     alpha
         An input is flagged when twice the smaller of its two p-values is at most this.
     split_known
         Whether the calibration rows are known not to have trained the model.
+    size
+        How these came to be worth n, for rows that come in bursts.
     """
+    rows = say_rows(n, size)
     low, high = flag_band(n, alpha)
     known = (
-        f"{n} calibration rows: of healthy inputs, {low:.2%} to {high:.2%} will be flagged "
+        f"{rows}: of healthy inputs, {low:.2%} to {high:.2%} will be flagged "
         f"(at α = {alpha:g}, with 95 % confidence)"
     )
     if not split_known:
@@ -66,13 +72,13 @@ def state_guarantee(n: int, alpha: float, *, split_known: bool) -> Guarantee:
         certified = False
     elif n < FEWEST_CERTIFIED:
         reason = (
-            f"not certified: {n} calibration episodes are fewer than {FEWEST_CERTIFIED}. Hold out "
+            f"not certified: {_few(n, size)} fewer than {FEWEST_CERTIFIED}. Hold out "
             "more data and import again to get alarms."
         )
         certified = False
     else:
         reason = (
-            f"certified: {n} calibration episodes held out from training. With probability 95 % "
+            f"certified: {_enough(n, size)} held out from training. With probability 95 % "
             "over which rows were held out, the mean time to a false alarm is at least the time "
             "configured, at any threshold."
         )
@@ -84,6 +90,28 @@ def state_guarantee(n: int, alpha: float, *, split_known: bool) -> Guarantee:
         flag_rate_low=low,
         flag_rate_high=high,
     )
+
+
+def say_rows(n: int, size: CalibrationSize | None) -> str:
+    """Name the calibration rows, and what they are worth where they come in bursts."""
+    if size is None:
+        return f"{n} calibration rows"
+    return (
+        f"{size.rows} calibration rows ({size.frames} frames of each of {size.episodes} episodes), "
+        f"worth n_eff = {n} independent ones"
+    )
+
+
+def _few(n: int, size: CalibrationSize | None) -> str:
+    if size is None:
+        return f"{n} calibration episodes are"
+    return f"the {size.rows} calibration rows of {size.episodes} episodes are worth n_eff = {n},"
+
+
+def _enough(n: int, size: CalibrationSize | None) -> str:
+    if size is None:
+        return f"{n} calibration episodes"
+    return f"{size.episodes} calibration episodes, their frames worth n_eff = {n} rows,"
 
 
 def weaken(guarantee: Guarantee, n: int, folds: int, alpha: float) -> Guarantee:

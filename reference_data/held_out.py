@@ -47,6 +47,11 @@ class HeldOut:
     """Input properties by name, [n] each; NaN where a row lacks one."""
     segments: Mapping[str, npt.NDArray[np.str_]]
     """Segment columns by name, [n] each; "" where a row lacks one."""
+    episode: npt.NDArray[np.int64] | None = None
+    """Number of the episode each row is of, [n]; None where each is one of its own."""
+    times: npt.NDArray[np.int64] | None = None
+    """How often each row calibrates, [n]: every calibrating episode as often as the others. None
+    where the rows of the role "calibrate" do so once."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -63,11 +68,24 @@ class HeldOut:
             domain=self.domain[places],
             properties={name: column[places] for name, column in self.properties.items()},
             segments={name: column[places] for name, column in self.segments.items()},
+            episode=None if self.episode is None else self.episode[places],
+            times=None if self.times is None else self.times[places],
         )
 
     def of_role(self, *roles: str) -> "HeldOut":
         """Pick the rows that serve one of these purposes."""
         return self.take(np.isin(self.role, roles))
+
+    def calibrating(self) -> "HeldOut":
+        """Give the rows that calibrate, each as often as it does."""
+        if self.times is None:
+            return self.of_role("calibrate")
+        return self.take(np.repeat(np.arange(len(self)), self.times))
+
+    @property
+    def episodes(self) -> npt.NDArray[np.int64]:
+        """Number of the episode each row is of, [n]."""
+        return np.arange(len(self), dtype=np.int64) if self.episode is None else self.episode
 
     def to_bytes(self) -> bytes:
         """Write the file."""
@@ -82,6 +100,10 @@ class HeldOut:
         }
         arrays |= {f"property.{name}": column for name, column in self.properties.items()}
         arrays |= {f"segment.{name}": column for name, column in self.segments.items()}
+        if self.episode is not None:
+            arrays["episode"] = self.episode
+        if self.times is not None:
+            arrays["times"] = self.times
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
@@ -114,6 +136,8 @@ def collect(
     kept = np.searchsorted(roles.held_out, places)
     named = sorted({name for row in held for name in row.properties})
     sliced = sorted({name for row in held for name in row.segments})
+    numbers: dict[str, int] = {}
+    bursts = roles.frames > 1
     return HeldOut(
         rows=places,
         role=np.array(roles.names(len(rows)), dtype=np.str_)[places],
@@ -130,6 +154,8 @@ def collect(
             name: np.array([row.segments.get(name, "") for row in held], dtype=np.str_)
             for name in sliced
         },
+        episode=np.array([numbers.setdefault(row.episode, len(numbers)) for row in held], np.int64),
+        times=np.bincount(roles.spread, minlength=len(rows))[places] if bursts else None,
     )
 
 
@@ -142,7 +168,13 @@ def joined(one: HeldOut, other: HeldOut) -> HeldOut:
     def number(column: Floats | None, rows: int) -> Floats:
         return np.full(rows, np.nan) if column is None else column
 
+    def times(side: HeldOut) -> npt.NDArray[np.int64]:
+        once = (side.role == "calibrate").astype(np.int64)
+        return once if side.times is None else side.times
+
     sides = ((one, len(one)), (other, len(other)))
+    numbered = int(one.episodes.max(initial=-1)) + 1
+    bursts = one.times is not None or other.times is not None
     return HeldOut(
         rows=np.concatenate([one.rows, other.rows]),
         role=np.concatenate([one.role, other.role]),
@@ -159,6 +191,8 @@ def joined(one: HeldOut, other: HeldOut) -> HeldOut:
             name: np.concatenate([text(side.segments.get(name), rows) for side, rows in sides])
             for name in sorted(one.segments.keys() | other.segments.keys())
         },
+        episode=np.concatenate([one.episodes, numbered + other.episodes]),
+        times=np.concatenate([times(one), times(other)]) if bursts else None,
     )
 
 
@@ -189,6 +223,8 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> HeldOut:
         domain=arrays["domain"].astype(np.float64),
         properties={name: column.astype(np.float64) for name, column in under("property.").items()},
         segments={name: column.astype(np.str_) for name, column in under("segment.").items()},
+        episode=arrays["episode"].astype(np.int64) if "episode" in arrays else None,
+        times=arrays["times"].astype(np.int64) if "times" in arrays else None,
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reference_data.bundle import Counts
-from reference_data.division import divide, group
+from reference_data.division import divide, frames_each, group, spread
 from reference_data.errors import ImportRefused
 
 Places = npt.NDArray[np.intp]
@@ -41,6 +41,10 @@ class Roles:
     temperature: Places
     calibrate: Places
     """The first row of each calibrating episode: later frames would repeat it."""
+    spread: Places
+    """Rows of the calibrating episodes, every one of them as often: `frames` times."""
+    frames: int
+    """Frames of each calibrating episode that calibrate; 1 where items come one by one."""
     estimate: Places
     counts: Counts
 
@@ -52,7 +56,9 @@ class Roles:
         return [str(name) for name in names]
 
 
-def assign_roles(rows: Sequence[ReferenceRow], seed: int, *, split_known: bool) -> Roles:
+def assign_roles(
+    rows: Sequence[ReferenceRow], seed: int, *, split_known: bool, frames: int | None = None
+) -> Roles:
     """Tell training from held-out rows, and divide the latter by episode.
 
     Parameters
@@ -63,6 +69,8 @@ def assign_roles(rows: Sequence[ReferenceRow], seed: int, *, split_known: bool) 
         Decides the division, and what is set aside when the split is unknown.
     split_known
         False when nobody knows which rows trained the model.
+    frames
+        Frames of each episode that calibrate; None takes as many as an episode usually has.
 
     Raises
     ------
@@ -78,11 +86,14 @@ def assign_roles(rows: Sequence[ReferenceRow], seed: int, *, split_known: bool) 
     parts = (division.temperature, division.calibrate, division.estimate)
     temperature, calibrate, estimate = ([held[place] for place in part.tolist()] for part in parts)
     trained = _flat(train)
+    each = frames_each(calibrate) if frames is None else frames
     return Roles(
         train=trained,
         held_out=_flat(held),
         temperature=_flat(temperature),
         calibrate=np.array([places[0] for places in calibrate], dtype=np.intp),
+        spread=np.array(spread(calibrate, each, seed), dtype=np.intp),
+        frames=each,
         estimate=_flat(estimate),
         counts=Counts(
             train=len(trained),

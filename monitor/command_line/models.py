@@ -25,6 +25,10 @@ def import_(
     split: Annotated[
         str | None, typer.Option("--split", help="'unknown': chart only, no alarms.")
     ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option("--group-by", help="What items of one burst share: column, or path pattern."),
+    ] = None,
     mid_layer: Annotated[
         str | None, typer.Option("--mid-layer", help="Layer the domain score looks at.")
     ] = None,
@@ -67,6 +71,10 @@ def rebaseline(
     mode: Annotated[
         str, typer.Option("--mode", help="join: beside the held-out rows; replace: instead.")
     ] = "join",
+    group_by: Annotated[
+        str | None,
+        typer.Option("--group-by", help="What items of one burst share: column, or path pattern."),
+    ] = None,
     accept_shift: Annotated[
         bool, typer.Option("--accept-shift", help="Take rows in that are flagged too often.")
     ] = False,

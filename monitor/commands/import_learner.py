@@ -20,7 +20,7 @@ from monitor.services.register import Registration, register
 from monitor.settings import MonitorSettings
 from monitor.store.settings import load_settings
 from monitor.wiring import make_context, ready_store
-from reference_data.bundle import Bundle, Parity
+from reference_data.bundle import Bundle, Manifest, Parity
 from reference_data.importing.import_learner import import_learner
 from reference_data.importing.request import ImportRequest
 from reference_data.report import Report
@@ -55,6 +55,7 @@ def run(
     trust_pickle: bool,
     code: Path | None,
     split: str | None,
+    group_by: str | None,
     mid_layer: str | None,
     alpha: float | None,
     scores: str | None,
@@ -81,6 +82,7 @@ def run(
         trust_pickle=trust_pickle,
         code=code,
         split=chosen_split,
+        group_by=group_by,
         mid_layer=mid_layer,
         alpha=alpha,
         scores=_members(scores),
@@ -185,6 +187,7 @@ def _show_bundle(bundle: Bundle, report: Report, registration: Registration) -> 
             f"{counts.train} to train; held out: {counts.temperature} for the temperature, "
             f"{counts.calibrate} to calibrate, {counts.estimate} to estimate",
         ),
+        *_bursts(manifest),
         ("accuracy", f"{percent(report.accuracy)} of {report.held_out_rows} held-out rows"),
         ("scores", ", ".join(report.members)),
         ("guarantee", report.guarantee),
@@ -194,6 +197,20 @@ def _show_bundle(bundle: Bundle, report: Report, registration: Registration) -> 
     ]
     for name, text in lines:
         console.print(f"[bold]{name:>9}[/]  {escape(text)}", soft_wrap=True)
+
+
+def _bursts(manifest: Manifest) -> list[tuple[str, str]]:
+    size = manifest.calibration
+    if size is None:
+        return []
+    worth = ", ".join(f"{name} {n:,.0f}" for name, n in size.n_eff.items())
+    return [
+        (
+            "bursts",
+            f"{size.frames} frames of each of {size.episodes:,} calibrating episodes are "
+            f"{size.rows:,} rows; independent rows that know as much (n_eff): {worth}",
+        )
+    ]
 
 
 def _served(bundle: Bundle, registration: Registration) -> str:

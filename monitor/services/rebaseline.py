@@ -29,6 +29,7 @@ class Wish:
     accept_shift: bool
     drill: bool
     serve: bool
+    group_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ def rebaseline(
             reason=wish.reason.strip(),
             by=by,
             at=clock(),
+            group_by=wish.group_by,
             accept_shift=wish.accept_shift,
             drill=wish.drill,
         ),

@@ -110,7 +110,7 @@ def read_reference(bundle: Bundle) -> Reference:
         items=_pick(table["path"].to_pylist(), rows),
         labels=_pick(table["label"].to_pylist(), rows),
         rows=tuple(rows),
-        flag_band=_flag_band(bundle, calibrated),
+        flag_band=_flag_band(bundle, min(calibrated, manifest.effective)),
         windows=window_reference.read(bundle),
     )
 

@@ -57,7 +57,14 @@ class Confirmed:
         return len({row.episode for row in self.rows})
 
 
-def read_confirmed(parent: Bundle, scorer: Scorer, data: Path, progress: Progress) -> Confirmed:
+def read_confirmed(
+    parent: Bundle,
+    scorer: Scorer,
+    data: Path,
+    progress: Progress,
+    *,
+    group_by: str | None = None,
+) -> Confirmed:
     """Read confirmed pictures, and put them through the parent's forward path.
 
     Raises
@@ -66,7 +73,7 @@ def read_confirmed(parent: Bundle, scorer: Scorer, data: Path, progress: Progres
         When a label is unknown, files cannot be read, too many rows are in the reference already,
         or too few are left.
     """
-    table = read_table(data, split_unknown=True)
+    table = read_table(data, split_unknown=True, group_by=group_by)
     check_labels(table, parent.manifest.vocab)
     with progress.step("reading the confirmed pictures", len(table.rows)) as advance:
         fresh, repeated = _without_copies(table.rows, _kept_files(parent), advance)

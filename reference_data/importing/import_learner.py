@@ -56,7 +56,9 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
     digest = _hash(request.learner)
     if not request.trust_pickle:
         raise ImportRefused(_RISK.format(file=request.learner, digest=digest))
-    table = read_table(request.data, split_unknown=request.split == "unknown")
+    table = read_table(
+        request.data, split_unknown=request.split == "unknown", group_by=request.group_by
+    )
     with progress.step("reading the pictures", len(table.rows)) as advance:
         surveyed = survey(table, advance)
     chosen = choose_for_parity(surveyed.table.rows, parity.ITEMS, request.seed)
@@ -204,6 +206,7 @@ def _build(
         certified=reference.certified,
         certified_reason=reference.certified_reason,
         counts=reference.counts,
+        calibration=reference.calibration,
         report=report,
     )
 
@@ -234,6 +237,7 @@ def _manifest(
         certified=reference.certified,
         certified_reason=reference.certified_reason,
         counts=reference.counts,
+        calibration=reference.calibration,
         seed=request.seed,
         parity=proved,
         episodes_known=surveyed.table.episodes_known,

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from reference_data import held_out, window_reference
 from reference_data.accuracy import fit_temperature
-from reference_data.bundle import Bundle, Counts
+from reference_data.bundle import Bundle, CalibrationSize, Counts
 from reference_data.calibration import archive, count_classes, property_quantiles
+from reference_data.calibration_size import CalibrationRows, calibration_size
 from reference_data.conformal import unsureness
 from reference_data.guarantee import Guarantee, choose_alpha, split_was_known, state_guarantee
 from reference_data.held_out import HeldOut
@@ -38,6 +39,7 @@ class NewReference:
     retold: Retold
     roles: Roles
     counts: Counts
+    calibration: CalibrationSize | None
     alpha: float
     guarantee: Guarantee
     report: Report
@@ -61,7 +63,8 @@ def compose(scorer: Scorer, confirmed: Confirmed, beside: HeldOut | None) -> New
     """
     parent, manifest = scorer.bundle, scorer.bundle.manifest
     joins = beside is not None
-    roles = _divide(confirmed.rows, manifest.seed)
+    frames = 1 if manifest.calibration is None else manifest.calibration.frames
+    roles = _divide(confirmed.rows, manifest.seed, frames if joins else None)
     retold = retell(parent, keep_held_out=joins)
     new = held_out.collect(
         confirmed.rows,
@@ -78,15 +81,18 @@ def compose(scorer: Scorer, confirmed: Confirmed, beside: HeldOut | None) -> New
         held = held.take(np.sort(chosen[: held_out.MOST_ROWS]))
     calibration = _calibration(scorer, confirmed, roles, joins=joins)
     rows = len(calibration["semantic"])
-    alpha = manifest.alpha if manifest.alpha / 2 * (rows + 1) >= 1 else choose_alpha(rows)
+    size = _size(held, roles.frames, rows)
+    worth = rows if size is None else int(size.smallest)
+    alpha = manifest.alpha if manifest.alpha / 2 * (worth + 1) >= 1 else choose_alpha(worth)
     known = not joins or split_was_known(manifest.certified_reason)
-    guarantee = state_guarantee(rows, alpha, split_known=known)
+    guarantee = state_guarantee(worth, alpha, split_known=known, size=size)
     tempering = held.of_role("temperature")
     temperature = fit_temperature(tempering.logits, tempering.labels)
     retold.add(confirmed, roles, calibration, manifest.vocab, manifest.seed)
     flagged = _flagged(held, retold, calibration, manifest.seed, alpha)
     report = _report(held, retold, flagged, temperature, scorer, guarantee, joins=joins)
-    judged = np.flatnonzero((held.rows >= retold.kept) & (held.role != "calibrate"))
+    idle = held.role != "calibrate" if held.times is None else held.times == 0
+    judged = np.flatnonzero((held.rows >= retold.kept) & idle)
     files = {
         "reference.npz": archive(
             {
@@ -108,6 +114,7 @@ def compose(scorer: Scorer, confirmed: Confirmed, beside: HeldOut | None) -> New
         retold=retold,
         roles=roles,
         counts=_counts(manifest.counts, roles.counts, joins=joins),
+        calibration=size,
         alpha=alpha,
         guarantee=guarantee,
         report=report,
@@ -116,13 +123,40 @@ def compose(scorer: Scorer, confirmed: Confirmed, beside: HeldOut | None) -> New
     )
 
 
-def _divide(rows: Sequence[ReferenceRow], seed: int) -> Roles:
+def _size(held: HeldOut, frames: int, rows: int) -> CalibrationSize | None:
+    """Measure what the calibration rows are worth, on as many of them as are kept as rows."""
+    kept = held.calibrating()
+    found = calibration_size(
+        CalibrationRows(
+            episodes=kept.episodes,
+            frames=frames,
+            scores={
+                "semantic": kept.semantic,
+                "domain": kept.domain,
+                "confidence": unsureness(softmax(kept.logits).max(axis=1)),
+            },
+            predictions=kept.logits.argmax(axis=1),
+            properties=kept.properties,
+        )
+    )
+    if found is None:
+        return None
+    part = rows / max(1, found.rows)
+    return CalibrationSize(
+        rows=rows,
+        episodes=rows // frames,
+        frames=frames,
+        n_eff={name: worth * part for name, worth in found.n_eff.items()},
+    )
+
+
+def _divide(rows: Sequence[ReferenceRow], seed: int, frames: int | None) -> Roles:
     """Divide the confirmed episodes as an import divides held-out ones."""
     # Dividing asks for a training side, and there is none here: one row stands in for it.
     stand_in = ReferenceRow(
         item="", label=0, held_out=False, episode="\0training", properties={}, segments={}
     )
-    roles = assign_roles([*rows, stand_in], seed, split_known=True)
+    roles = assign_roles([*rows, stand_in], seed, split_known=True, frames=frames)
     none = np.zeros(0, dtype=np.intp)
     return replace(roles, train=none, counts=msgspec.structs.replace(roles.counts, train=0))
 
@@ -130,7 +164,7 @@ def _divide(rows: Sequence[ReferenceRow], seed: int) -> Roles:
 def _calibration(
     scorer: Scorer, confirmed: Confirmed, roles: Roles, *, joins: bool
 ) -> dict[str, Floats]:
-    places = roles.calibrate
+    places = roles.spread
     new = {
         "semantic": confirmed.semantic[places],
         "domain": confirmed.domain[places],
@@ -145,7 +179,7 @@ def _calibration(
 def _class_counts(
     parent: Bundle, confirmed: Confirmed, roles: Roles, *, joins: bool
 ) -> npt.NDArray[np.int64]:
-    counts = count_classes(confirmed.outputs.logits[roles.calibrate])
+    counts = count_classes(confirmed.outputs.logits[roles.spread])
     if joins:
         counts = counts + parent.arrays("reference.npz")["class_counts"].astype(np.int64)
     return counts
@@ -212,6 +246,8 @@ def _report(
         held_out=np.arange(len(rows), dtype=np.intp),
         temperature=named["temperature"],
         calibrate=np.flatnonzero(held.role == "calibrate"),
+        spread=np.flatnonzero(held.role == "calibrate"),
+        frames=1,
         estimate=named["estimate"],
         counts=Counts(train=0, temperature=0, calibrate=0, estimate=0),
     )

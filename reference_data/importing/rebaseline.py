@@ -49,6 +49,8 @@ class RebaselineRequest:
     reason: str
     by: str
     at: datetime
+    group_by: str | None = None
+    """As for an import: what items of one episode share."""
     accept_shift: bool = False
     """Take the rows in although the parent flags more of them than of healthy inputs."""
     drill: bool = True
@@ -81,7 +83,7 @@ def rebaseline(request: RebaselineRequest, progress: Progress) -> Rebaselined:
     """
     parent, beside = request.parent, _beside(request)
     scorer = Scorer.open(parent)
-    confirmed = read_confirmed(parent, scorer, request.data, progress)
+    confirmed = read_confirmed(parent, scorer, request.data, progress, group_by=request.group_by)
     before = float(confirmed.flagged.mean())
     shifted_now = _refuse_shift(request, confirmed, before)
     made = compose(scorer, confirmed, beside)
@@ -136,7 +138,7 @@ def _beside(request: RebaselineRequest) -> HeldOut | None:
 def _refuse_shift(request: RebaselineRequest, confirmed: Confirmed, before: float) -> bool:
     """Tell whether more rows are flagged than of healthy inputs; refuse that unless accepted."""
     manifest = request.parent.manifest
-    _, most = flag_band(manifest.counts.calibrate, manifest.alpha)
+    _, most = flag_band(manifest.effective, manifest.alpha)
     if before <= most:
         return False
     if not request.accept_shift:
@@ -210,6 +212,7 @@ def _manifest(
         certified=made.guarantee.certified,
         certified_reason=made.guarantee.reason,
         counts=made.counts,
+        calibration=made.calibration,
         episodes_known=confirmed.table.episodes_known and (parent.episodes_known or not joins),
         segments=tuple(segments),
         rebaselined=record,

@@ -43,6 +43,9 @@ class ImportRequest:
     """A Python file with the classes and functions the pickle refers to."""
     split: Literal["unknown"] | None = None
     """``"unknown"`` imports without knowing which items were held out: charts, no alarms."""
+    group_by: str | None = None
+    """Column of the table, or pattern of paths, that items of one episode share; ``None`` takes the
+    column ``episode`` where there is one."""
     mid_layer: str | None = None
     """Module whose output the domain score looks at; ``None`` chooses."""
     alpha: float | None = None

@@ -58,7 +58,7 @@ class Retold:
         """Append the confirmed rows, those that calibrate nothing with their p-values."""
         logits = confirmed.outputs.logits
         predicted = logits.argmax(axis=1).tolist()
-        judged = np.setdiff1d(np.arange(len(confirmed.rows)), roles.calibrate)
+        judged = np.setdiff1d(np.arange(len(confirmed.rows)), roles.spread)
         columns = ItemColumns.judge(
             rows=[(row.item, vocab[row.label], row.episode) for row in confirmed.rows],
             roles=roles.names(len(confirmed.rows)),

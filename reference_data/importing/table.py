@@ -8,6 +8,10 @@ Three layouts are read:
   optionally ``is_valid``, ``episode`` (rows of one burst or one case share it); every other
   column is a segment to slice by.
 
+Which items belong together is an ``episode`` column, or what the owner names: another column of
+the table, or a pattern that names of files of one burst match alike. Without either every item is
+an episode of its own.
+
 An exported Learner does not say which items it never trained on, so that must come from the
 ``is_valid`` column, from the folders, or from a file ``split.csv`` in the data's folder. It has a
 column ``path`` and lists the held-out items; with a column ``is_valid`` beside it, it lists any
@@ -17,6 +21,7 @@ the folders; when it and the ``is_valid`` column disagree, the import is refused
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,7 +93,7 @@ class Table:
         return all(row.held_out is not None for row in self.rows)
 
 
-def read_table(data: Path, *, split_unknown: bool = False) -> Table:
+def read_table(data: Path, *, split_unknown: bool = False, group_by: str | None = None) -> Table:
     """Read the training data and its split.
 
     Parameters
@@ -98,6 +103,10 @@ def read_table(data: Path, *, split_unknown: bool = False) -> Table:
     split_unknown
         Whether to go on, with `Row.held_out` left ``None``, when nothing gives the split. When
         true, a split that is given is not used either.
+    group_by
+        What items of one episode share: a column of the table, else a regular expression, of which
+        they match the same text in their paths (its groups, or all of it). ``None`` takes the
+        column ``episode``, and every item by itself without one.
 
     Raises
     ------
@@ -108,7 +117,7 @@ def read_table(data: Path, *, split_unknown: bool = False) -> Table:
     if data.is_dir():
         table = _read_folder(data)
     elif data.suffix.lower() in {".csv", ".parquet"} and data.is_file():
-        table = _read_rows(data)
+        table = _read_rows(data, group_by)
     elif not data.exists():
         raise ImportRefused(f"there is no training data at {data}. Check --data.")
     else:
@@ -117,6 +126,8 @@ def read_table(data: Path, *, split_unknown: bool = False) -> Table:
             "Give --data one of these: a folder per class, or a table with path and label."
         )
     _refuse_repeats(table)
+    if group_by is not None and not table.episodes_known:
+        table = _group(table, group_by, data)
     if split_unknown:
         return replace(table, rows=tuple(replace(row, held_out=None) for row in table.rows))
     if (table.root / SPLIT_FILE).is_file():
@@ -185,16 +196,17 @@ def _rows_below(root: Path, top: Path) -> Iterable[Row]:
             yield Row(path=path, item=item.as_posix(), label=path.parent.name)
 
 
-def _read_rows(file: Path) -> Table:
+def _read_rows(file: Path, group_by: str | None) -> Table:
     records = _records(file)
     columns = list(records[0]) if records else []
+    grouping = "episode" if group_by is None else group_by
     missing = [name for name in ("path", "label") if name not in columns]
     if missing:
         raise ImportRefused(
             f"{file} has {'no rows' if not records else 'no column ' + ' and no '.join(missing)}. "
             "It needs columns path and label, and may have is_valid and episode."
         )
-    known = {"path", "label", "is_valid", "episode"}
+    known = {"path", "label", "is_valid", "episode", grouping}
     segments = tuple(name for name in columns if name and name not in known)
     root = file.parent
     rows = []
@@ -212,7 +224,7 @@ def _read_rows(file: Path) -> Table:
                     if "is_valid" in columns
                     else None
                 ),
-                episode=record.get("episode") or None,
+                episode=record.get(grouping) or None,
                 segments={name: record[name] for name in segments if record[name]},
             )
         )
@@ -222,9 +234,42 @@ def _read_rows(file: Path) -> Table:
             f"{len(absent)} of {len(rows)} files that {file} lists do not exist: {_some(absent)}. "
             f"A path is relative to the folder of the table, {root.absolute()}, or absolute."
         )
-    return Table(
-        rows=tuple(rows), root=root, segments=segments, episodes_known="episode" in columns
+    return Table(rows=tuple(rows), root=root, segments=segments, episodes_known=grouping in columns)
+
+
+def _group(table: Table, pattern: str, data: Path) -> Table:
+    """Make items whose paths match a pattern alike one episode."""
+    named = "" if data.is_dir() else f"no column of {data}, nor "
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ImportRefused(
+            f"--group-by {pattern!r} is {named}a regular expression: {error}. Give what files of "
+            "one burst share, such as '(.*)_\\d+' for cam3_0012_1.jpg, cam3_0012_2.jpg."
+        ) from error
+    found = [expression.search(_below_split(row)) for row in table.rows]
+    alone = sum(match is None for match in found)
+    if alone == len(found):
+        raise ImportRefused(
+            f"--group-by {pattern!r} is {named}found in any path, such as {table.rows[0].item}. "
+            "Give a column of the table, or a regular expression that matches what files of one "
+            "burst share."
+        )
+    rows = tuple(
+        row if match is None else replace(row, episode="/".join(match.groups("")) or match[0])
+        for row, match in zip(table.rows, found, strict=True)
     )
+    episodes = len({row.episode for row in rows if row.episode is not None}) + alone
+    note = f"--group-by {pattern!r} makes {episodes} episodes of {len(rows)} items"
+    if alone:
+        note += f"; {alone} items do not match and are episodes of their own"
+    return replace(table, rows=rows, episodes_known=True, notes=(*table.notes, note))
+
+
+def _below_split(row: Row) -> str:
+    """Give a path without its train/ or valid/ folder: a burst cut in two must be one to notice."""
+    first, _, rest = row.item.partition("/")
+    return rest if rest and first in {_TRAIN, *_HELD_OUT} else row.item
 
 
 def _records(file: Path) -> list[dict[str, str]]:

@@ -6,14 +6,14 @@ import pytest
 from scipy.stats import binom, norm
 
 from monitor.stats.streams.bets import Bets, TooFewRows
-from monitor.stats.streams.effective_size import (
+from monitor.stats.streams.rank_bets import rank_bets
+from monitor.stats.streams.rate_bets import class_rate_bets
+from reference_data.effective_size import (
     FEWEST_EPISODES,
     class_quantities,
     effective_size,
     score_quantities,
 )
-from monitor.stats.streams.rank_bets import rank_bets
-from monitor.stats.streams.rate_bets import class_rate_bets
 
 Floats = npt.NDArray[np.float64]
 EPISODES, FRAMES = 200, 10

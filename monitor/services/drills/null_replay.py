@@ -116,6 +116,7 @@ def replay(
     flagged = _flags(rows, own, alpha)
     share = flagged_share(sum(flagged), len(flagged), 1)
     beyond = 0 if baseline.flagged is None else baseline.flagged.beyond
+    worth = baseline.n_eff("flagged") or baseline.rows
     return NullReplay(
         replays=replays,
         calibrating=calibrating,
@@ -128,7 +129,9 @@ def replay(
         flagged_low=share.low,
         flagged_high=share.high,
         flag_band=band,
-        flag_p_value=flagged_excess(sum(flagged), len(flagged), beyond, baseline.rows),
+        flag_p_value=flagged_excess(
+            sum(flagged), len(flagged), round(beyond * worth / baseline.rows), round(worth)
+        ),
     )
 
 
@@ -145,6 +148,7 @@ def _calibrate(
         flagged=count_flagged(calibration, n, alpha, baseline.seed),
         properties=pick_properties(calibration.properties),
         segments={},
+        worth={},
     )
     judge = Judge(
         vocab=vocab,

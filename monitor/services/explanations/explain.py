@@ -167,7 +167,7 @@ def explain_event(context: Context, event_id: str) -> EventExplanation:
 
 def _within_class(reference: Reference, row: Mapping[str, Any]) -> WithinClass | None:
     kept = held_out.read(reference.bundle)
-    calibrating = None if kept is None else kept.of_role("calibrate")
+    calibrating = None if kept is None else kept.calibrating()
     manifest = reference.manifest
     # Beyond its bound the bundle keeps a sample; a recorded p counts places among all rows.
     if calibrating is None or len(calibrating) != reference.baseline.rows:

@@ -53,7 +53,7 @@ class Baseline:
     seed: int
     vocab: tuple[str, ...]
     rows: int
-    """Number of calibration rows, one per episode."""
+    """Number of calibration rows, as many of each episode."""
     unsureness: Floats
     """Confidence of each calibration row with its sign changed, ascending."""
     class_counts: npt.NDArray[np.int64]
@@ -66,6 +66,21 @@ class Baseline:
     """Properties with too few values, or beyond `MOST_PROPERTIES`."""
     segments: Mapping[str, SegmentRows] = field(default_factory=dict)
     """By ``name=value``: the segments with calibration rows enough for a reference of their own."""
+    worth: Mapping[str, float] = field(default_factory=dict)
+    """Independent calibration rows that know as much about a quantity as `rows` of them do, by its
+    name in `CalibrationSize`; those that come one an episode are worth what they are."""
+
+    def n_eff(self, quantity: str, rows: int | None = None) -> float | None:
+        """Give what so many of the rows are worth for a quantity; ``None`` for all they are.
+
+        Parameters
+        ----------
+        quantity
+            A name in `CalibrationSize.n_eff`.
+        rows
+            Number of rows, when not all of them.
+        """
+        return part_of(self.worth, self.rows, quantity, self.rows if rows is None else rows)
 
 
 def read_baseline(bundle: Bundle, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Baseline:
@@ -80,8 +95,9 @@ def read_baseline(bundle: Bundle, arrays: Mapping[str, npt.NDArray[np.generic]])
     """
     manifest, rows = bundle.manifest, len(arrays["semantic"])
     held = held_out.read(bundle)
-    calibrating = None if held is None else held.of_role("calibrate")
-    watched = {} if calibrating is None else pick_properties(calibrating.properties)
+    calibrating = None if held is None else held.calibrating()
+    worth = {} if manifest.calibration is None else manifest.calibration.n_eff
+    watched = {} if calibrating is None else pick_properties(calibrating.properties, worth, rows)
     return Baseline(
         bundle_sha=bundle.digest,
         seed=manifest.seed,
@@ -105,8 +121,17 @@ def read_baseline(bundle: Bundle, arrays: Mapping[str, npt.NDArray[np.generic]])
                 StreamName.DOMAIN: arrays["domain"].astype(np.float64),
             },
             manifest.seed,
+            worth,
         ),
+        worth=worth,
     )
+
+
+def part_of(worth: Mapping[str, float], rows: int, quantity: str, part: int) -> float | None:
+    """Give what a part of the calibration rows is worth; ``None`` for as much as it is."""
+    if quantity not in worth:
+        return None
+    return min(float(part), part * worth[quantity] / rows)
 
 
 def count_flagged(calibrating: HeldOut, rows: int, alpha: float, seed: int) -> FlaggedRows | None:
@@ -138,11 +163,30 @@ def count_flagged(calibrating: HeldOut, rows: int, alpha: float, seed: int) -> F
     return FlaggedRows(alpha=alpha, beyond=beyond, flagged=flagged)
 
 
-def pick_properties(properties: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Keep the finite values of the properties that have enough of them, sorted."""
+def pick_properties(
+    properties: Mapping[str, Floats], worth: Mapping[str, float] | None = None, rows: int = 0
+) -> dict[str, Floats]:
+    """Keep the finite values of the properties that have enough of them, sorted.
+
+    Parameters
+    ----------
+    properties
+        Values by name.
+    worth, rows
+        As in `Baseline`: so many values of a burst are fewer independent ones.
+    """
     known = {name: np.sort(values[np.isfinite(values)]) for name, values in properties.items()}
-    enough = sorted(name for name, values in known.items() if len(values) >= FEWEST_VALUES)
+    enough = sorted(
+        name
+        for name, values in known.items()
+        if _worth(worth or {}, rows, f"property.{name}", len(values)) >= FEWEST_VALUES
+    )
     return {name: known[name] for name in enough[:MOST_PROPERTIES]}
+
+
+def _worth(worth: Mapping[str, float], rows: int, quantity: str, part: int) -> float:
+    found = part_of(worth, rows, quantity, part)
+    return part if found is None else found
 
 
 def segment_of(name: str, value: str) -> str:
@@ -151,7 +195,10 @@ def segment_of(name: str, value: str) -> str:
 
 
 def rank_segments(
-    calibrating: HeldOut, scores: Mapping[StreamName, Floats], seed: int
+    calibrating: HeldOut,
+    scores: Mapping[StreamName, Floats],
+    seed: int,
+    worth: Mapping[str, float] | None = None,
 ) -> dict[str, SegmentRows]:
     """Find the segments with calibration rows enough, and where these rank among all.
 
@@ -163,6 +210,8 @@ def rank_segments(
         Each score of all calibration rows, ascending.
     seed
         Breaks ties.
+    worth
+        As in `Baseline`.
     """
     own = {StreamName.SEMANTIC: calibrating.semantic, StreamName.DOMAIN: calibrating.domain}
     rng = np.random.default_rng([seed, 8])
@@ -170,7 +219,12 @@ def rank_segments(
     found: dict[str, SegmentRows] = {}
     for name, column in sorted(calibrating.segments.items()):
         values, counts = np.unique(column[column != ""], return_counts=True)
-        for value in values[counts >= FEWEST_VALUES].tolist():
+        enough = [
+            min(_worth(worth or {}, len(scores[name]), name.value, count) for name in own)
+            >= FEWEST_VALUES
+            for count in counts.tolist()
+        ]
+        for value in values[np.array(enough, dtype=np.bool_)].tolist():
             mine = column == value
             above = {
                 stream: np.searchsorted(np.sort(place[mine]), np.arange(len(scores[stream]) + 1))

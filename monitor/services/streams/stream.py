@@ -324,7 +324,7 @@ class _Opening:
             model=self.model,
             bundle_sha=self.baseline.bundle_sha,
             key=key,
-            bets=_ranks(self.baseline.segments[key.segment].rows, self.delta, kappa)
+            bets=_segment_ranks(key, self.baseline, self.delta, kappa)
             if own
             else _bets(key.stream, self.baseline, self.delta, kappa),
             terms=self.terms,
@@ -385,22 +385,44 @@ def detector_configuration(
 def _bets(name: StreamName, baseline: Baseline, delta: float, kappa: float) -> Betting:
     match name:
         case StreamName.SEMANTIC | StreamName.DOMAIN | StreamName.CONFIDENCE:
-            return _ranks(baseline.rows, delta, kappa)
+            return _ranks(baseline.rows, delta, kappa, baseline.n_eff(name.value))
         case StreamName.CLASS_RATES:
             return class_rate_bets(
-                baseline.class_counts, baseline.rows, baseline.vocab, delta=delta, kappa=kappa
+                baseline.class_counts,
+                baseline.rows,
+                baseline.vocab,
+                delta=delta,
+                kappa=kappa,
+                n_eff=baseline.n_eff("classes"),
             )
         case StreamName.FLAG_RATE:
             rows = baseline.flagged
             if rows is None:
                 raise TooFewRows("watching the flag rate", 0, 1)
-            return flag_bets(rows.flagged, rows.beyond, baseline.rows, delta=delta, kappa=kappa)
+            return flag_bets(
+                rows.flagged,
+                rows.beyond,
+                baseline.rows,
+                delta=delta,
+                kappa=kappa,
+                n_eff=baseline.n_eff("flagged"),
+            )
         case StreamName.PROPERTIES:
             counts = {name: len(values) for name, values in baseline.properties.items()}
-            return property_bets(counts, delta=delta, kappa=kappa)
+            worth = {
+                name: found
+                for name, count in counts.items()
+                if (found := baseline.n_eff(f"property.{name}", count)) is not None
+            }
+            return property_bets(counts, delta=delta, kappa=kappa, n_eff=worth)
 
 
 @functools.lru_cache(maxsize=1_024)
-def _ranks(rows: int, delta: float, kappa: float) -> Bets:
+def _ranks(rows: int, delta: float, kappa: float, n_eff: float | None) -> Bets:
     # Tables never change, and a model with many segments needs many of them at every pass.
-    return rank_bets(rows, delta=delta, kappa=kappa)
+    return rank_bets(rows, delta=delta, kappa=kappa, n_eff=n_eff)
+
+
+def _segment_ranks(key: StreamKey, baseline: Baseline, delta: float, kappa: float) -> Bets:
+    rows = baseline.segments[key.segment].rows
+    return _ranks(rows, delta, kappa, baseline.n_eff(key.stream.value, rows))

@@ -17,7 +17,7 @@ References: Tukey 1947 and Fraser 1951 (statistically equivalent blocks); Shin, 
 import numpy as np
 from scipy.special import betaincinv
 
-from monitor.stats.streams.bets import Bets, TooFewRows, freeze
+from monitor.stats.streams.bets import Bets, TooFewRows, checked_effective_size, freeze
 
 RECIPE = 1
 """Raised whenever the table changes for equal arguments."""
@@ -26,7 +26,15 @@ RATIOS = (1.3, 2.0, 4.0, 10.0, 30.0)
 LARGEST_RATE = 0.9
 
 
-def flag_bets(flagged: int, beyond: int, n: int, *, delta: float, kappa: float = 1.0) -> Bets:
+def flag_bets(
+    flagged: int,
+    beyond: int,
+    n: int,
+    *,
+    delta: float,
+    kappa: float = 1.0,
+    n_eff: float | None = None,
+) -> Bets:
     """Build the table of bets for the observations 0 (not flagged) and 1 (flagged).
 
     Parameters
@@ -36,16 +44,19 @@ def flag_bets(flagged: int, beyond: int, n: int, *, delta: float, kappa: float =
     beyond
         Rank below which a score flags, k.
     n
-        Number of calibration rows, one per episode.
+        Number of calibration rows.
     delta
         Probability, over the calibration rows, that the guarantee may fail.
     kappa
         Share of the slack that is kept. 1 is certified; below 1 there is no guarantee.
+    n_eff
+        Number of independent rows that know as much, from 1 to n; ``None`` when all n are
+        independent, one per episode.
 
     Raises
     ------
     TooFewRows
-        If n is below 30, or so small that every input is flagged.
+        If n or `n_eff` is below 30, or so small that every input is flagged.
     ValueError
         If the counts contradict each other.
 
@@ -60,7 +71,8 @@ def flag_bets(flagged: int, beyond: int, n: int, *, delta: float, kappa: float =
         raise ValueError(f"of {beyond} rows beyond either score, {flagged} cannot be flagged")
     if flagged > n:
         raise ValueError(f"{flagged} of {n} calibration rows cannot be flagged")
-    bounded = healthy_rate(flagged, beyond, n, delta)
+    size = checked_effective_size("watching the flag rate", n, n_eff, FEWEST_ROWS)
+    bounded = healthy_rate(flagged, beyond, n, delta, size / n)
     plain = flagged / (n + 1)
     p0 = plain + kappa * (bounded - plain)
     labels, columns = [], []
@@ -77,12 +89,12 @@ def flag_bets(flagged: int, beyond: int, n: int, *, delta: float, kappa: float =
         table=freeze(np.stack(columns, axis=1)),
         configuration=(
             f"flag bets {RECIPE}: flagged={flagged} beyond={beyond} n={n} "
-            f"delta={delta!r} kappa={kappa!r}"
+            f"delta={delta!r} kappa={kappa!r}" + ("" if size == n else f" n_eff={size!r}")
         ),
     )
 
 
-def healthy_rate(flagged: int, beyond: int, n: int, delta: float) -> float:
+def healthy_rate(flagged: int, beyond: int, n: int, delta: float, part: float = 1.0) -> float:
     """Bound the rate at which healthy inputs are flagged from above, with probability 1-δ.
 
     Parameters
@@ -91,7 +103,9 @@ def healthy_rate(flagged: int, beyond: int, n: int, delta: float) -> float:
         As `flag_bets` takes them.
     delta
         Probability, over the calibration rows, that the true rate is higher.
+    part
+        What one row is worth of an independent one.
     """
     if flagged >= n:
         return 1.0
-    return float(betaincinv(flagged, n + 1 - flagged, 1 - delta / (beyond + 1)))
+    return float(betaincinv(flagged * part, (n + 1 - flagged) * part, 1 - delta / (beyond + 1)))

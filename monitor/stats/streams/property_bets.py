@@ -25,7 +25,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaincinv, ndtri
 
-from monitor.stats.streams.bets import Bets, TooFewRows, UnknownObservation, freeze
+from monitor.stats.streams.bets import (
+    Bets,
+    TooFewRows,
+    UnknownObservation,
+    checked_effective_size,
+    freeze,
+)
 from monitor.stats.streams.rank_bets import WORST_LOSS, bin_edges, tail_rank
 
 RECIPE = 1
@@ -82,23 +88,29 @@ class PropertyBets:
 
 
 def property_bets(
-    rows: Mapping[str, int], *, delta: float = 0.05, kappa: float = 1.0
+    rows: Mapping[str, int],
+    *,
+    delta: float = 0.05,
+    kappa: float = 1.0,
+    n_eff: Mapping[str, float] | None = None,
 ) -> PropertyBets:
     """Build the tables of bets for properties ranked among their calibration values.
 
     Parameters
     ----------
     rows
-        Number of calibration values of each property, one per episode.
+        Number of calibration values of each property.
     delta
         Probability, over the calibration rows, that the guarantee may fail.
     kappa
         Share of the slack that is kept. 1 is certified; below 1 there is no guarantee.
+    n_eff
+        Number of independent values that know as much, of properties whose values come in bursts.
 
     Raises
     ------
     TooFewRows
-        If a property has fewer than 30 values, or there is none.
+        If a property has fewer than 30 values, effectively, or there is none.
     ValueError
         If `delta` or `kappa` is out of range.
 
@@ -114,23 +126,29 @@ def property_bets(
     if not 0 <= kappa <= 1:
         raise ValueError(f"kappa is between 0 (no slack) and 1 (certified), not {kappa}")
     d = delta / len(rows) / BOUNDED
-    tables = {name: _table(n, d, kappa) for name, n in rows.items()}
+    worth = n_eff or {}
+    sizes = {
+        name: checked_effective_size("watching a property", n, worth.get(name), FEWEST_ROWS)
+        for name, n in rows.items()
+    }
+    tables = {name: _table(n, sizes[name], d, kappa) for name, n in rows.items()}
     return PropertyBets(
         labels=tuple(f"{name} {label}" for name, bets in tables.items() for label in bets.labels),
         tables=tuple(tables.values()),
         configuration=(
             f"property bets {RECIPE}: rows={dict(rows)!r} delta={delta!r} kappa={kappa!r}"
+            + (f" n_eff={dict(worth)!r}" if worth else "")
         ),
     )
 
 
-def _table(n: int, d: float, kappa: float) -> Bets:
+def _table(n: int, size: float, d: float, kappa: float) -> Bets:
     if n < FEWEST_ROWS:
         raise TooFewRows("watching a property", n, FEWEST_ROWS)
     edges = bin_edges(n)
     starts, stops = edges[:-1], edges[1:]
     middles = 1 - (starts + stops - 1) / 2 / n
-    slack = kappa * ndtri(1 - d) / np.sqrt(12 * n)
+    slack = kappa * ndtri(1 - d) / np.sqrt(12 * size)
     labels, columns = [], []
     for direction, sign in (("up", 1.0), ("down", -1.0)):
         for stake in MEAN_STAKES:
@@ -141,8 +159,8 @@ def _table(n: int, d: float, kappa: float) -> Bets:
         k = tail_rank(q, n)
         if k == 0:
             continue
-        plain = k / (n + 1)
-        p0 = plain + kappa * (betaincinv(k, n + 1 - k, 1 - d) - plain)
+        plain, part = k / (n + 1), size / n
+        p0 = plain + kappa * (betaincinv(k * part, (n + 1 - k) * part, 1 - d) - plain)
         for end, inside in (("high", starts < k), ("low", stops > n + 1 - k)):
             for ratio in TAIL_RATIOS:
                 p1 = min(ratio * p0, LARGEST_RATE)
@@ -153,5 +171,5 @@ def _table(n: int, d: float, kappa: float) -> Bets:
         labels=tuple(labels),
         rows=np.repeat(np.arange(len(starts)), stops - starts),
         table=freeze(np.stack(columns, axis=1)),
-        configuration=f"n={n} d={d!r} kappa={kappa!r}",
+        configuration=f"n={n} n_eff={size!r} d={d!r} kappa={kappa!r}",
     )

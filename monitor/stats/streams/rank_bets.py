@@ -12,7 +12,7 @@ An observation is a = number of calibration rows more unusual than the event, ti
 Five quantities of the reference are bounded, each at d = δ/5: the mean rank from both sides by its
 normal approximation (the mean of U = 1 - a/n given the reference has variance 1/(12n)), and three
 tail rates by their exact Beta law. A reference made of bursts knows less than its rows suggest:
-`n_eff` (see `effective_size`) then widens all five, as if it had that many rows.
+`n_eff` (see `reference_data.effective_size`) then widens all five, as if it had that many rows.
 
 References: Shaer, Bar, Prinster, Romano 2026 (betting on conformal ranks); Shin, Ramdas, Rinaldo,
 "E-detectors" 2022 (Shiryaev-Roberts sums of e-values).

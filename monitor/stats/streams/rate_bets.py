@@ -50,7 +50,7 @@ def class_rate_bets(
     kappa
         Share of the slack that is kept. 1 is certified; below 1 there is no guarantee.
     n_eff
-        Number of independent rows that know as much (see `effective_size`), from 1
+        Number of independent rows that know as much (see `reference_data.effective_size`), from 1
         to n; ``None`` when all n are independent, one per episode.
 
     Raises

@@ -1,0 +1,77 @@
+"""What calibration rows that come in bursts are worth, quantity by quantity.
+
+Every calibrating episode gives the same number of rows (`division.spread`), so each counts once.
+Rows of one episode resemble each other, in some quantities more than in others: the class hardly
+changes within a burst, a score does. `effective_size` measures that, and bounds it from above.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from reference_data.bundle import CalibrationSize
+from reference_data.effective_size import class_quantities, effective_size, score_quantities
+from reference_data.guarantee import choose_alpha
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CalibrationRows:
+    """Calibration rows as the detectors compare with them, every episode as often."""
+
+    episodes: npt.NDArray[np.int64]
+    """Number of the episode of each, [n]."""
+    frames: int
+    """Rows of every episode."""
+    scores: Mapping[str, Floats]
+    """"semantic", "domain" and "confidence", larger is more unusual, [n] each."""
+    predictions: npt.NDArray[np.intp]
+    """Index of the predicted class, [n]."""
+    properties: Mapping[str, Floats]
+    """By name, [n] each; NaN where a row lacks one."""
+
+
+def calibration_size(rows: CalibrationRows, alpha: float | None = None) -> CalibrationSize | None:
+    """Measure what the rows are worth; None when each is an episode of its own.
+
+    Parameters
+    ----------
+    rows
+        The calibration rows.
+    alpha
+        Flagging threshold; either score may flag, each at α/2. None takes the usual one.
+    """
+    if rows.frames == 1:
+        return None
+    found = {name: _worth(score_quantities(v), rows.episodes) for name, v in rows.scores.items()}
+    threshold = choose_alpha(int(min(found.values()))) if alpha is None else alpha
+    found["classes"] = _worth(class_quantities(rows.predictions), rows.episodes)
+    found["flagged"] = _worth(_flagged(rows, threshold)[:, None], rows.episodes)
+    for name, values in rows.properties.items():
+        known = np.isfinite(values)
+        if known.any():
+            quantities = score_quantities(values[known])
+            # A property has no unusual end, so both tails are bet on.
+            both = np.hstack([quantities, score_quantities(-values[known])[:, 1:]])
+            found[f"property.{name}"] = _worth(both, rows.episodes[known])
+    return CalibrationSize(
+        rows=len(rows.episodes),
+        episodes=len(np.unique(rows.episodes)),
+        frames=rows.frames,
+        n_eff=found,
+    )
+
+
+def _worth(quantities: Floats, episodes: npt.NDArray[np.int64]) -> float:
+    return effective_size(quantities, episodes).n_eff
+
+
+def _flagged(rows: CalibrationRows, alpha: float) -> Floats:
+    beyond = [
+        rows.scores[name] >= np.quantile(rows.scores[name], 1 - alpha / 2)
+        for name in ("semantic", "domain")
+    ]
+    return np.asarray(beyond[0] | beyond[1], dtype=np.float64)
