@@ -34,6 +34,8 @@
     ├── AlarmResolved             an alarm that is over cannot be acknowledged
     ├── NotFound                  no model, event, alarm or window of that name
     ├── DecisionsUnreadable       a file of decisions that cannot be read as one
+    ├── PlanUnreadable            a rollout's plan whose file cannot be opened as text
+    ├── PlanInvalid               a rollout's plan that is not one
     ├── DrillRefused              a bundle that holds nothing to drill
     ├── NotDelivered              a notice's destination did not take it
     └── ClientError
@@ -52,6 +54,10 @@ the table of statuses.
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from monitor.rollouts.remark import Remark
 
 
 class FieldwatchError(Exception):
@@ -347,6 +353,26 @@ class DecisionsUnreadable(FieldwatchError):
             "Parquet file or a .jsonl file with one object a line, and needs a column 'label' and "
             "'event_id' or 'case_id'."
         )
+
+
+class PlanUnreadable(FieldwatchError):
+    """The file of a rollout's plan cannot be opened as text."""
+
+    def __init__(self, file: Path, cause: str) -> None:
+        super().__init__(
+            f"{file} cannot be read as a plan: {cause}. A plan is a .yaml, .yml or .toml file in "
+            "UTF-8; `fieldwatch rollout example` prints one to begin from."
+        )
+
+
+class PlanInvalid(FieldwatchError):
+    """A rollout's plan holds keys or values that are not understood."""
+
+    def __init__(self, faults: "Sequence[Remark]", source: str = "the plan") -> None:
+        listed = "".join(f"\n  - {fault}" for fault in faults)
+        super().__init__(f"{source} cannot be used; correct these:{listed}")
+        self.faults = tuple(faults)
+        """Every fault, in the order of the file."""
 
 
 class DrillRefused(FieldwatchError):

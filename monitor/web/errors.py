@@ -41,6 +41,8 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.AlarmResolved: HTTPStatus.CONFLICT,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.DecisionsUnreadable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.PlanUnreadable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.PlanInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DrillRefused: HTTPStatus.CONFLICT,
     errors.NotDelivered: HTTPStatus.BAD_GATEWAY,
     errors.DemoFailed: HTTPStatus.INTERNAL_SERVER_ERROR,

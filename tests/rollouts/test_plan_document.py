@@ -12,7 +12,7 @@ from tests.rollouts.plans import BEARS, any_plan
 REPLACE = msgspec.structs.replace
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(any_plan())
 def test_every_plan_comes_back_as_it_was_stored(plan: RolloutPlan) -> None:
     document = to_json(plan)
