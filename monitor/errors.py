@@ -36,6 +36,7 @@
     ├── DecisionsUnreadable       a file of decisions that cannot be read as one
     ├── PlanUnreadable            a rollout's plan whose file cannot be opened as text
     ├── PlanInvalid               a rollout's plan that is not one
+    ├── AnswerRefused             a reader's answer that fits its item in no way
     ├── DrillRefused              a bundle that holds nothing to drill
     ├── NotDelivered              a notice's destination did not take it
     └── ClientError
@@ -373,6 +374,13 @@ class PlanInvalid(FieldwatchError):
         super().__init__(f"{source} cannot be used; correct these:{listed}")
         self.faults = tuple(faults)
         """Every fault, in the order of the file."""
+
+
+class AnswerRefused(FieldwatchError):
+    """A reader's answer that fits its review item in no way."""
+
+    def __init__(self, item_id: str, cause: str) -> None:
+        super().__init__(f"the answer to review item {item_id} is not taken: {cause}.")
 
 
 class DrillRefused(FieldwatchError):

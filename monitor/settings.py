@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from monitor.domain import StreamName
 from monitor.policy import MIN_RESOLVE_AFTER
+from monitor.review.sampling import Rates
 from monitor.store.settings import ProcessSettings
 
 SECONDS_PER_DAY = 86_400.0
@@ -89,6 +90,41 @@ class DetectorOptions(BaseModel):
         return math.log(self.run_length / weight)
 
 
+class ReviewOptions(BaseModel):
+    """Which events people are asked to look at, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    audit: float = Field(default=0.02, gt=0, le=1)
+    """Share of all episodes looked at by chance; never 0, for estimates rest on it."""
+    out_of_domain: float = Field(default=1.0, ge=0, le=1)
+    """Share of flagged episodes."""
+    uncertain: float = Field(default=0.25, ge=0, le=1)
+    """Share of uncertain ones."""
+    uncertain_below: float = Field(default=0.6, ge=0, le=1)
+    """Confidence under which an answer is uncertain."""
+    disagreement: float = Field(default=1.0, ge=0, le=1)
+    """Share of those where the human decided otherwise."""
+    action: float = Field(default=0.0, ge=0, le=1)
+    """Share of those in which the model acted."""
+    lease_s: float = Field(default=600.0, gt=0)
+    """Seconds an item stays in a reader's hands without a word from them."""
+    every_s: float = Field(default=10.0, gt=0)
+    """How often new events are brought into the queue."""
+
+    @property
+    def rates(self) -> Rates:
+        """The rates of the draw."""
+        return Rates(
+            audit=self.audit,
+            out_of_domain=self.out_of_domain,
+            uncertain=self.uncertain,
+            disagreement=self.disagreement,
+            action=self.action,
+            uncertain_below=self.uncertain_below,
+        )
+
+
 class MonitorOptions(BaseModel):
     """The monitor process: where it listens, how often it looks, whom it tells."""
 
@@ -123,6 +159,7 @@ class MonitorOptions(BaseModel):
     notify_urls: tuple[SecretStr, ...] = ()
     """Apprise URLs told when an alarm opens or resolves; none by default."""
     detectors: DetectorOptions = DetectorOptions()
+    review: ReviewOptions = ReviewOptions()
 
     @property
     def ingest_silence_s(self) -> float:

@@ -135,6 +135,10 @@ class Decisions:
         """Read every decision about a model's events and cases, in the order of recording."""
         return self._read(decisions.c.model == model)
 
+    def since(self, model: str, number: int) -> list[Decision]:
+        """Read a model's decisions recorded after the one with this id, in that order."""
+        return self._read(decisions.c.model == model, decisions.c.id > number)
+
     def _read(self, *where: ColumnElement[bool]) -> list[Decision]:
         rows = self._conn.execute(select(decisions).where(*where).order_by(decisions.c.id))
         return [_decision(row) for row in rows]

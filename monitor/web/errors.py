@@ -43,6 +43,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.DecisionsUnreadable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PlanUnreadable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PlanInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.AnswerRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DrillRefused: HTTPStatus.CONFLICT,
     errors.NotDelivered: HTTPStatus.BAD_GATEWAY,
     errors.DemoFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
