@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from starlette.exceptions import HTTPException
 
 from inference.access import Access
+from inference.actions import Actions
 from inference.answers import not_found
 from inference.api import router
 from inference.body import BodyBudget
@@ -102,10 +103,12 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
         make_engine=partial(_make_engine, settings, metrics, decoders, asyncio.get_running_loop()),
         loop=asyncio.get_running_loop(),
     )
+    actions = Actions(engine)
     upkeep = Upkeep(
         engine=engine,
         keeper=keeper,
         models=models,
+        actions=actions,
         gateway_id=options.name,
         url=options.address,
         every_s=options.poll_every_s,
@@ -128,6 +131,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
             recorder=recorder,
             pictures=pictures,
             episodes=Episodes(),
+            actions=actions,
             metrics=metrics,
             monotonic=time.monotonic,
         ),

@@ -16,7 +16,7 @@ from typing_extensions import override
 from inference.errors import Cause
 from inference.pictures import Fate
 from inference.recorder import Counts, Outcome
-from monitor.domain import Actor, Stage
+from monitor.domain import Actor, Arm, Reason, Stage
 from reference_data.scoring import Scored
 
 
@@ -94,6 +94,18 @@ class Metrics:
             ["model", "version", "prediction", "stage", "actor"],
             registry=registry,
         )
+        self._routed = Counter(
+            "fieldwatch_routed",
+            "Inputs predicted, by stage and arm, by who acts and why.",
+            ["model", "stage", "arm", "actor", "reason"],
+            registry=registry,
+        )
+        self._without_unit = Counter(
+            "fieldwatch_without_unit",
+            "Inputs of a model in a rollout that named no unit.",
+            ["model"],
+            registry=registry,
+        )
         self._p_value = Histogram(
             "fieldwatch_p_value",
             "Out-of-domain p-values of the semantic and the domain channel.",
@@ -156,6 +168,22 @@ class Metrics:
         if scored.flagged:
             self._flagged.labels(model).inc()
 
+    def routed(
+        self, model: str, stage: Stage | None, arm: Arm | None, actor: Actor, reason: Reason
+    ) -> None:
+        """Count who acts on one input, and why."""
+        self._routed.labels(
+            model,
+            "" if stage is None else stage.value,
+            "" if arm is None else arm.value,
+            actor.value,
+            reason.value,
+        ).inc()
+
+    def without_unit(self, model: str) -> None:
+        """Count one input that a rollout could not assign to anybody."""
+        self._without_unit.labels(model).inc()
+
     def batch(self, model: str, size: int) -> None:
         """Note the size of one forward pass."""
         self._batch_size.labels(model).observe(size)
@@ -166,6 +194,7 @@ class Metrics:
             for ended in Ended:
                 self._requests.labels(model, endpoint.value, ended.value)
         self._flagged.labels(model)
+        self._without_unit.labels(model)
 
     def watch(
         self,

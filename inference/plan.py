@@ -23,6 +23,7 @@ from monitor.store.keys import KeyRing, Keys
 from monitor.store.kill_latches import KillLatches
 from monitor.store.migration import check_current
 from monitor.store.routes import Routes
+from monitor.store.supervisors import Supervisors
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Plan:
     """The trust list, withdrawn ones included, by digest."""
     latches: tuple[KillLatch, ...]
     keys: KeyRing
+    silent_s: Mapping[str, float]
+    """Seconds since a supervisor's last word when this was read, by model."""
 
 
 class PlanSource(Protocol):
@@ -71,6 +74,7 @@ class StorePlans:
                 bundles={bundle.sha: bundle for bundle in Bundles(conn).all()},
                 latches=tuple(KillLatches(conn).armed()),
                 keys=Keys(conn).all(),
+                silent_s=Supervisors(conn).silent_s(),
             )
 
 
@@ -116,6 +120,13 @@ class PlanKeeper:
         """Seconds since the plan was last confirmed; infinite before the first."""
         known = self._known
         return float("inf") if known is None else self._monotonic() - known[1]
+
+    def silent_s(self, model: str) -> float | None:
+        """Seconds since a supervisor of a model was last heard of; ``None`` for never."""
+        known = self._known
+        if known is None or (silent := known[0].silent_s.get(model)) is None:
+            return None
+        return silent + (self._monotonic() - known[1])
 
     def killed(self, model: str, version: str | None, unit: str | None) -> bool:
         """Tell whether a latch or the local kill file covers a request."""

@@ -11,6 +11,7 @@ from datetime import datetime
 import numpy as np
 from uuid6 import uuid7
 
+from inference.actions import Actions
 from inference.answers import Failure
 from inference.engine import Input, Judged, Tensor
 from inference.episodes import Episodes
@@ -21,8 +22,8 @@ from inference.pictures import PictureKeeper
 from inference.plan import PlanKeeper
 from inference.recorder import Outcome, Recorder
 from inference.upload import Subject, shown
-from monitor.domain import Actor, Reason, Status
-from monitor.rollouts.routing import Routing, route
+from monitor.domain import Actor, Reason, Stage, Status
+from monitor.rollouts.routing import Case, Routing, Standing, is_counted, route
 from monitor.rollouts.snapshot import Snapshot
 from monitor.store.event import UNKNOWN_MODEL, Event
 from monitor.store.payloads import reference_of
@@ -71,6 +72,7 @@ class Predicting:
         recorder: Recorder | None,
         pictures: PictureKeeper,
         episodes: Episodes,
+        actions: Actions,
         metrics: Metrics,
         monotonic: Callable[[], float],
     ) -> None:
@@ -80,6 +82,8 @@ class Predicting:
         self.pictures = pictures
         """Keeps small pictures of what was answered."""
         self._episodes = episodes
+        self.actions = actions
+        """What it may still do today."""
         self._metrics = metrics
         self._monotonic = monotonic
 
@@ -148,9 +152,8 @@ class Predicting:
                     result.args = (f"input {index}: {result}", *result.args[1:])
                 raise result
             judged.append(result)
-        routing = self._route(target, subject)
         return [
-            self._record(target, each, result, subject, routing, begun)
+            self._record(target, each, result, subject, begun)
             for each, result in zip(inputs, judged, strict=True)
         ]
 
@@ -191,13 +194,17 @@ class Predicting:
             self._metrics.rejection(name, failure.cause)
         return event_id
 
-    def _route(self, target: Target, subject: Subject) -> Routing:
-        model = target.snapshot.model
+    def _route(self, target: Target, subject: Subject, case: Case) -> Routing:
+        snapshot, keeper = target.snapshot, self._keeper
         return route(
-            snapshot=target.snapshot,
-            unit=subject.unit,
-            killed=self._keeper.killed(model, target.version, subject.unit),
-            plan_age_s=self._keeper.age_s(),
+            snapshot=snapshot,
+            case=case,
+            standing=Standing(
+                killed=keeper.killed(snapshot.model, target.version, subject.unit),
+                plan_age_s=keeper.age_s(),
+                silent_s=keeper.silent_s(snapshot.model),
+                actions_left=self.actions.left(snapshot, case.at),
+            ),
         )
 
     def _record(
@@ -206,13 +213,22 @@ class Predicting:
         each: Input,
         judged: Judged,
         subject: Subject,
-        routing: Routing,
         begun: Arrival,
     ) -> Predicted:
         snapshot, scored, event_id = target.snapshot, judged.scored, each.event_id
         episode = self._episodes.assign(
             snapshot.model, subject.unit, event_id, begun.at, snapshot.episode_gap_s
         )
+        case = Case(
+            unit=subject.unit,
+            episode_id=episode,
+            at=begun.at,
+            bundle_sha=target.served.bundle.digest,
+            prediction=scored.prediction,
+            confidence=scored.confidence,
+            flagged=scored.flagged,
+        )
+        routing = self._route(target, subject, case)
         event = Event(
             event_id=event_id,
             writer="",
@@ -256,6 +272,8 @@ class Predicting:
         if recorded and event.payload_ref is not None and isinstance(each.source, bytes):
             mode = target.served.bundle.manifest.preprocessing.mode
             self.pictures.offer(event.payload_ref, each.source, mode, flagged=scored.flagged)
+        if recorded and is_counted(snapshot, routing):
+            self.actions.spend(snapshot)
         predicted = Predicted(
             event_id,
             judged,
@@ -271,6 +289,11 @@ class Predicting:
             actor=predicted.actor,
             event_id=event_id,
         )
+        self._metrics.routed(
+            snapshot.model, routing.stage, routing.arm, predicted.actor, predicted.reason
+        )
+        if subject.unit is None and snapshot.stage is not Stage.OBSERVE:
+            self._metrics.without_unit(snapshot.model)
         return predicted
 
     def _picture_of(self, target: Target, each: Input, flagged: bool, begun: Arrival) -> str | None:

@@ -1,4 +1,4 @@
-"""What must go on beside the requests: serve what is routed, and tell the store we are alive."""
+"""What must go on beside the requests: serve what is routed, take actions, say that we live."""
 
 import logging
 import threading
@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
+from inference.actions import Actions
 from inference.models import Models
 from inference.plan import Plan, PlanKeeper
 from monitor.store.gateways import Gateways
@@ -16,7 +17,7 @@ BEAT_S = 2.0
 
 
 class Upkeep:
-    """One thread that loads bundles and beats. Both may wait; reading the plan may not."""
+    """One thread that loads bundles, takes actions and beats. It may wait; the plan's may not."""
 
     def __init__(
         self,
@@ -24,6 +25,7 @@ class Upkeep:
         engine: Engine,
         keeper: PlanKeeper,
         models: Models,
+        actions: Actions,
         gateway_id: str,
         url: str,
         every_s: float,
@@ -31,6 +33,7 @@ class Upkeep:
         self._engine = engine
         self._keeper = keeper
         self._models = models
+        self._actions = actions
         self._gateway_id = gateway_id
         self._url = url
         self._every_s = every_s
@@ -53,6 +56,7 @@ class Upkeep:
             plan = self._keeper.plan
             if plan is not None:
                 self._models.reconcile(plan)
+                self._actions.refill(plan)
                 if since_beat >= BEAT_S:
                     self._beat(plan)
                     since_beat = 0.0

@@ -48,6 +48,8 @@ class Reason(StrEnum):
     PLAN_STALE = "plan_stale"
     NOT_RECORDED = "not_recorded"
     NOT_ANSWERED = "not_answered"
+    OTHER_BUNDLE = "other_bundle"
+    """The bundle that answered is not the one the plan names: the routed one is not served yet."""
     SHADOW = "shadow"
     """The model runs beside the manual process and acts on nothing."""
     NO_UNIT = "no_unit"
@@ -70,6 +72,23 @@ class Reason(StrEnum):
     """The model is less sure than the plan asks."""
     EXPOSED = "exposed"
     """The model acts."""
+
+
+class Arm(StrEnum):
+    """Which side of the comparison a case is on, by the plan and the draw alone.
+
+    What the model says, and whether a budget or a supervisor was there, never moves a case from one
+    arm to the other: a comparison of arms would no longer be fair.
+    """
+
+    SHADOW = "shadow"
+    """The candidate predicts and somebody else acts."""
+    TREATMENT = "treatment"
+    """The candidate's; where it is unsure or unwatched a human still acts, as the plan wants."""
+    CONTROL = "control"
+    """Decided the old way: by humans, or by the incumbent where there is one."""
+    HOLD_OUT = "hold_out"
+    """It would be a model's, and was drawn to be decided by humans for good."""
 
 
 class Role(StrEnum):

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from monitor.store.columns import insert
+from monitor.store.engine import database_now
 from monitor.store.schema import supervisors
 
 
@@ -38,6 +39,18 @@ class Supervisors:
             select(func.max(supervisors.c.last_at)).where(supervisors.c.model == model)
         )
         return found
+
+    def silent_s(self) -> dict[str, float]:
+        """Return the seconds since anybody was last heard of, by model and by the store's clock."""
+        rows = self._conn.execute(
+            select(supervisors.c.model, func.max(supervisors.c.last_at).label("last_at")).group_by(
+                supervisors.c.model
+            )
+        ).all()
+        if not rows:
+            return {}
+        now = database_now(self._conn)
+        return {row.model: (now - row.last_at).total_seconds() for row in rows}
 
     def all(self) -> list[Supervisor]:
         """Read everybody, the latest first."""

@@ -26,7 +26,7 @@ class Source:
     def read(self) -> Plan:
         if self.away:
             raise ConnectionError("the store is away")
-        return Plan(routes={}, bundles={}, latches=self.latches, keys=KeyRing([]))
+        return Plan(routes={}, bundles={}, latches=self.latches, keys=KeyRing([]), silent_s={})
 
 
 class Clock:

@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -158,6 +159,14 @@ class Installation:
         engine.dispose()
         return snapshot
 
+    def publish(self, bundle: Bundle, **plan: Any) -> Snapshot:
+        """Route the model to a trusted bundle under a plan, as a rollout would."""
+        engine = connect(self.store)
+        with engine.begin() as conn:
+            snapshot = self._publish(Routes(conn), bundle, **plan)
+        engine.dispose()
+        return snapshot
+
     def withdraw(self, bundle: Bundle) -> None:
         """Take a bundle off the trust list."""
         engine = connect(self.store)
@@ -171,20 +180,18 @@ class Installation:
             bundle.digest, manifest.name, manifest.version, str(bundle.path), True, "ann", NOW
         )
 
-    def _publish(self, routes: Routes, bundle: Bundle) -> Snapshot:
+    def _publish(self, routes: Routes, bundle: Bundle, **plan: Any) -> Snapshot:
         model = bundle.manifest.name
-        return routes.publish(
-            Snapshot(
-                model=model,
-                epoch=0,
-                stage=Stage.OBSERVE,
-                version=bundle.manifest.version,
-                bundle_sha=bundle.digest,
-                published_at=NOW,
-                published_by="ann",
-            ),
-            routes.epoch(model),
+        observed = Snapshot(
+            model=model,
+            epoch=0,
+            stage=Stage.OBSERVE,
+            version=bundle.manifest.version,
+            bundle_sha=bundle.digest,
+            published_at=NOW,
+            published_by="ann",
         )
+        return routes.publish(msgspec.structs.replace(observed, **plan), routes.epoch(model))
 
 
 def install(home: Path) -> Installation:
