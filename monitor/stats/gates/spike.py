@@ -43,7 +43,8 @@ def log_spike_evidence(
     if not 0 < healthy < spike < 1:
         raise ValueError(f"a flood means a larger share than {healthy}, below 1, not {spike}")
     seen = np.asarray(flagged, dtype=bool)
-    paid = np.where(seen, np.log(spike / healthy), np.log((1 - spike) / (1 - healthy)))
+    won, lost = np.log(spike / healthy), np.log((1 - spike) / (1 - healthy))
+    paid: Floats = lost + (won - lost) * seen
     total = np.cumsum(paid, axis=-1)
     with np.errstate(divide="ignore"):
         opened = np.log(np.broadcast_to(np.asarray(grants, dtype=np.float64), paid.shape))
