@@ -130,6 +130,13 @@ async def readyz(request: Request) -> Response:
     return await ready(request)
 
 
+# Load balancers and uptime checks ask with HEAD; the answer's body is left out by the server.
+router.add_api_route("/v2/health/live", live, methods=["HEAD"], include_in_schema=False)
+router.add_api_route("/v2/health/ready", ready, methods=["HEAD"], include_in_schema=False)
+router.add_api_route("/healthz", healthz, methods=["HEAD"], include_in_schema=False)
+router.add_api_route("/readyz", readyz, methods=["HEAD"], include_in_schema=False)
+
+
 @router.get("/v2/models/{model}", response_model=ModelMetadata, summary="What a model takes")
 async def model_metadata(request: Request, model: str) -> Response:
     """Name its inputs and outputs."""

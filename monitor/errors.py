@@ -33,6 +33,7 @@
     ├── RolloutActive             another rollout of the model has not ended
     ├── AlarmResolved             an alarm that is over cannot be acknowledged
     ├── NotFound                  no model, event, alarm or window of that name
+    ├── AmbiguousId               the beginning of an id that several have
     ├── DecisionsUnreadable       a file of decisions that cannot be read as one
     ├── PlanUnreadable            a rollout's plan whose file cannot be opened as text
     ├── PlanInvalid               a rollout's plan that is not one
@@ -63,6 +64,12 @@ if TYPE_CHECKING:
 
 class FieldwatchError(Exception):
     """Anything Fieldwatch refuses or fails at, in words for people."""
+
+
+def code_of(error: Exception) -> str:
+    """Name an error for programs: its class, in small letters, such as ``stale_schema``."""
+    letters = (f"_{each.lower()}" if each.isupper() else each for each in type(error).__name__)
+    return "".join(letters).lstrip("_")
 
 
 class SettingsInvalid(FieldwatchError):
@@ -343,6 +350,14 @@ class NotFound(FieldwatchError):
 
     def __init__(self, what: str, name: str, way_out: str) -> None:
         super().__init__(f"there is no {what} {name}. {way_out}")
+
+
+class AmbiguousId(FieldwatchError):
+    """The beginning of an id that several have."""
+
+    def __init__(self, what: str, given: str, candidates: Sequence[str], *, more: bool) -> None:
+        listed = "".join(f"\n  {each}" for each in candidates) + ("\n  …" if more else "")
+        super().__init__(f"several {what} ids begin with {given}; give more of the one:{listed}")
 
 
 class DecisionsUnreadable(FieldwatchError):

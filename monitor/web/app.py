@@ -75,6 +75,9 @@ def create_app(context: Context, registry: CollectorRegistry, background: Backgr
     app.include_router(api.router)
     app.include_router(console.router)
     app.add_api_route("/metrics", metrics, include_in_schema=False)
+    # Load balancers and uptime checks ask with HEAD; the answer's body is left out by the server.
+    app.add_api_route("/healthz", healthz, methods=["HEAD"], include_in_schema=False)
+    app.add_api_route("/readyz", readyz, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/healthz", healthz, tags=["health"], summary="Whether the process runs.")
     app.add_api_route(
         "/readyz",

@@ -107,6 +107,10 @@ def test_a_withdrawn_bundle_is_not_served_any_more(tmp_path: Path) -> None:
         assert ready.status_code == 503
         assert "withdrawn" in ready.json()["missing"][0]
         assert httpx.get(f"{gateway.url}/healthz").status_code == 200
+        for path in ("/healthz", "/v2/health/live"):
+            assert httpx.head(f"{gateway.url}{path}").status_code == 200
+        for path in ("/readyz", "/v2/health/ready"):
+            assert httpx.head(f"{gateway.url}{path}").status_code == ready.status_code
 
 
 def test_a_restored_bundle_is_served_after_a_while(
