@@ -38,6 +38,7 @@ class Cause(StrEnum):
     UNKNOWN_FIELD = "unknown_field"
     MALFORMED = "malformed"
 
+    SEALED = "sealed"
     MISSING_FIELD = "missing_field"
     BAD_VALUE = "bad_value"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
