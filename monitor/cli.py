@@ -20,6 +20,7 @@ from monitor.command_line import (
     keys,
     models,
     record,
+    review,
     rollout,
     service,
     store,
@@ -64,6 +65,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(alarms.app, name="alarms")
 app.add_typer(decisions.app, name="decisions")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(review.app, name="review")
 app.add_typer(keys.app, name="keys")
 app.add_typer(store.app, name="db")
 

@@ -55,6 +55,7 @@ COMMANDS = {
     "explain",
     "rebaseline",
     "audit",
+    "review",
 }
 
 
