@@ -14,6 +14,7 @@ from monitor.domain import StreamName
 from monitor.policy import MIN_RESOLVE_AFTER
 from monitor.review.sampling import Rates
 from monitor.store.settings import ProcessSettings
+from reference_data.division import MOST_FRAMES
 
 SECONDS_PER_DAY = 86_400.0
 LEAST_SILENCE_S = 120.0
@@ -48,6 +49,8 @@ class DetectorOptions(BaseModel):
     )
     """Share of a model's part of the false-alarm budget that each stream should have; a stream
     without one is not watched."""
+    episode_frames: int = Field(default=MOST_FRAMES, ge=1, le=64)
+    """Frames of an episode that the detectors look at; with 1 it is settled at its first."""
     segments: tuple[str, ...] = ()
     """Names of the event segments, such as ``site``, whose values are watched, summarised and
     compared one by one; none by default."""

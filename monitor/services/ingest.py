@@ -18,10 +18,20 @@ from monitor.services import notices
 from monitor.services.assess import revise
 from monitor.services.context import Context
 from monitor.services.evidence import gather
-from monitor.services.intake import COLUMNS, Decided, Loaded, chart_segments, decide, is_certified
+from monitor.services.intake import (
+    COLUMNS,
+    Decided,
+    Loaded,
+    chart_segments,
+    decide,
+    episode_rule,
+    is_certified,
+    open_episodes,
+    settle,
+)
 from monitor.services.references import Reference
 from monitor.services.streams import budget
-from monitor.services.streams.episodes import Episode, select_episodes
+from monitor.services.streams.episodes import Episode, select_frames
 from monitor.services.streams.stream import Stream, open_charts, open_streams
 from monitor.settings import DetectorOptions
 from monitor.store.alarms import Alarms
@@ -33,6 +43,7 @@ from monitor.store.cursors import Cursors
 from monitor.store.engine import database_now, reading
 from monitor.store.exclusions import Exclusions
 from monitor.store.intakes import Intakes
+from monitor.store.open_episodes import OpenEpisodeStore
 from monitor.store.outbox import Outbox
 from monitor.store.routes import Routes
 from monitor.store.sightings import Sightings
@@ -117,17 +128,18 @@ def _pass(context: Context, model: str, now: datetime) -> tuple[int, Decided] | 
 
 
 def _take(context: Context, model: str, loaded: Loaded, now: datetime) -> tuple[int, Decided]:
-    events = context.events.after(
-        model, loaded.cursors, columns=COLUMNS, limit=context.settings.monitor.ingest_batch
-    )
-    routed = loaded.snapshot.bundle_sha
-    if not events.num_rows and all(alarm.bundle_sha == routed for alarm in loaded.standing):
+    limit = context.settings.monitor.ingest_batch
+    events = context.events.after(model, loaded.cursors, columns=COLUMNS, limit=limit)
+    options = context.settings.monitor.detectors
+    if not events.num_rows and not _due(loaded, options, now):
         return 0, Decided(outcome=Outcome(changes=(), standing=()))
     reference = context.references.open(loaded.bundle)
-    options = context.settings.monitor.detectors
-    selection = select_episodes(events, reference.baseline, options.segments, now)
-    streams, beyond = _open(model, loaded, reference, selection.episodes, options)
-    decided = decide(loaded, reference, streams, selection, events, context.settings.monitor, now)
+    selection = select_frames(events, reference.baseline, options.segments, now)
+    gathered = settle(loaded, selection, options, now, drained=events.num_rows < limit)
+    streams, beyond = _open(model, loaded, reference, gathered.settled, options)
+    decided = decide(
+        loaded, reference, streams, selection, gathered, events, context.settings.monitor, now
+    )
     excluded = {**decided.excluded, Exclusion.SEGMENT_BEYOND_BOUND: beyond}
     decided = replace(decided, excluded=excluded)
     evidence = {
@@ -136,6 +148,12 @@ def _take(context: Context, model: str, loaded: Loaded, now: datetime) -> tuple[
     }
     _save(context, model, loaded, decided, evidence)
     return events.num_rows, decided
+
+
+def _due(loaded: Loaded, options: DetectorOptions, now: datetime) -> bool:
+    """Tell whether there is something to conclude although nothing new was recorded."""
+    stale = any(alarm.bundle_sha != loaded.snapshot.bundle_sha for alarm in loaded.standing)
+    return stale or open_episodes(loaded).due(episode_rule(loaded, options).gap_s, now)
 
 
 def _open(
@@ -181,6 +199,7 @@ def _load(context: Context, model: str) -> Loaded:
             # Without a number it has no streams yet, and the pass begins again.
             reference_number=ledger.references().get(snapshot.bundle_sha, 1),
             cursors=Cursors(conn).load(model),
+            open_episodes=OpenEpisodeStore(conn).load(model, snapshot.bundle_sha),
             states=Streams(conn).load(model, snapshot.bundle_sha),
             standing=Alarms(conn).all(model=model, state=AlarmState.OPEN),
             stamps=Certificates(conn).stamps(model),
@@ -228,6 +247,10 @@ def _save(
         Exclusions(conn).add(model, decided.excluded)
         Sightings(conn).add(model, decided.sighted)
         revise(conn, model, decided.late, now)
+        if decided.open_episodes is not None:
+            document = decided.open_episodes.to_json()
+            before = loaded.open_episodes.version
+            OpenEpisodeStore(conn).save(model, sha, document, expected_version=before, now=now)
         for key, state in decided.states.items():
             saved = loaded.states.get(key)
             version = 0 if saved is None else saved.version

@@ -21,11 +21,19 @@ from monitor.services.drills import certificates
 from monitor.services.references import Reference
 from monitor.services.streams import episodes as record
 from monitor.services.streams.episodes import Episode, Selection
+from monitor.services.streams.open_episodes import (
+    Gathered,
+    OpenEpisodes,
+    Rule,
+    gather,
+    open_from_json,
+)
 from monitor.services.streams.state import StreamState
 from monitor.services.streams.stream import Stream
 from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.budget import Entry, Holder
 from monitor.store.bundles import RegisteredBundle
+from monitor.store.open_episodes import StoredEpisodes
 from monitor.store.streams import StreamState as StoredState
 
 COLUMNS = ("writer", "seq", *record.COLUMNS)
@@ -42,6 +50,7 @@ class Loaded:
     reference_number: int
     """Which reference of the installation this one is, from 1: its part of δ."""
     cursors: Mapping[str, int]
+    open_episodes: StoredEpisodes
     states: Mapping[StreamKey, StoredState]
     standing: Sequence[Alarm]
     stamps: Sequence[Stamp] = ()
@@ -60,6 +69,8 @@ class Decided:
     late: Sequence[datetime] = ()
     """Times of events whose window may be done already."""
     states: Mapping[StreamKey, StreamState] = field(default_factory=dict)
+    open_episodes: OpenEpisodes | None = None
+    """``None`` when they are as they were."""
     outcome: Outcome
 
 
@@ -105,11 +116,42 @@ def chart_segments(
     return Charted(segments=tuple(sorted(charted)), beyond=beyond)
 
 
+def open_episodes(loaded: Loaded) -> OpenEpisodes:
+    """Read the episodes whose frames are still coming."""
+    saved = loaded.open_episodes.state
+    return OpenEpisodes() if saved is None else open_from_json(saved)
+
+
+def episode_rule(loaded: Loaded, options: DetectorOptions) -> Rule:
+    """Say when an episode of the routed model is settled."""
+    return Rule(gap_s=loaded.snapshot.episode_gap_s, most_frames=options.episode_frames)
+
+
+def settle(
+    loaded: Loaded,
+    selection: Selection,
+    options: DetectorOptions,
+    now: datetime,
+    *,
+    drained: bool,
+) -> Gathered:
+    """Add a batch's frames to their episodes, and settle those that are over.
+
+    Parameters
+    ----------
+    drained
+        Whether the batch is the last that there is.
+    """
+    rule = episode_rule(loaded, options)
+    return gather(open_episodes(loaded), selection.frames, rule, now, drained=drained)
+
+
 def decide(
     loaded: Loaded,
     reference: Reference,
     streams: Mapping[StreamKey, Stream],
     selection: Selection,
+    gathered: Gathered,
     events: pa.Table,
     options: MonitorOptions,
     now: datetime,
@@ -126,6 +168,8 @@ def decide(
         Its detectors.
     selection
         What the batch holds for them.
+    gathered
+        The episodes it settles, and those that are still open.
     events
         `COLUMNS` of the batch, in the order it was read.
     options
@@ -133,26 +177,39 @@ def decide(
     now
         When the pass began; time is granted up to here.
     """
-    sha, episodes = loaded.snapshot.bundle_sha, selection.episodes
+    sha, episodes = loaded.snapshot.bundle_sha, list(gathered.settled)
+    still_open = [each.seen for each in gathered.open.episodes]
+    early: dict[int, int] = {}
     states: dict[StreamKey, StreamState] = {}
     crossings: dict[int, list[Crossing]] = {}
     rises: dict[StreamName, Set[int]] = {}
     behind = False
     for key, stream in streams.items():
-        places = [place for place, episode in enumerate(episodes) if stream.sees(episode)]
-        if not places:
-            continue
         saved = loaded.states.get(key)
         state = stream.resume(None if saved is None else saved.state)
+        places = _places(gathered.settled, stream, state)
+        ahead = _places(still_open, stream, state)
+        if not places and not ahead:
+            continue
         since = state.granted_until or _begun(loaded, key, saved, now)
         behind |= now < since - record.CLOCK_TOLERANCE
-        grants = _grants(options.detectors, len(places), since, now)
-        played = stream.play(state, [episodes[place] for place in places], grants)
-        states[key] = replace(played.state, granted_until=max(since, now))
+        grants = _grants(options.detectors, len(places) + len(ahead), since, now)
+        played = stream.play(state, [episodes[place] for place in places], grants[: len(places)])
+        looked = stream.look_ahead(
+            played.state, [still_open[place] for place in ahead], grants[len(places) :]
+        )
+        if places or looked.crossings:
+            states[key] = replace(looked.state, granted_until=max(since, now))
         if key.mode is not Mode.CERTIFIED:
             continue
         for position, crossing in played.crossings.items():
             crossings.setdefault(places[position], []).append(crossing)
+        for position, crossing in looked.crossings.items():
+            episode = still_open[ahead[position]]
+            if episode.number not in early:
+                early[episode.number] = len(episodes)
+                episodes.append(episode)
+            crossings.setdefault(early[episode.number], []).append(crossing)
         rises[key.stream] = rises.get(key.stream, set()) | {places[i] for i in played.rises}
     superseded = policy.supersede(loaded.standing, sha, now)
     rules = _rules(loaded, reference, options, crossed=bool(crossings))
@@ -169,12 +226,22 @@ def decide(
         counts=_count(events),
         excluded={**selection.excluded, Exclusion.CLOCK_BEHIND: int(behind)},
         sighted=selection.sighted,
-        episodes=len(episodes),
+        episodes=len(gathered.settled),
+        open_episodes=None if gathered.open == open_episodes(loaded) else gathered.open,
         moved=_moved(events),
         late=_late(events, options, now),
         states=states,
         outcome=replace(outcome, changes=(*superseded, *outcome.changes)),
     )
+
+
+def _places(episodes: Sequence[Episode], stream: Stream, state: StreamState) -> list[int]:
+    """Find the episodes that say something to a stream."""
+    return [
+        place
+        for place, episode in enumerate(episodes)
+        if stream.sees(episode) and episode.number > state.used
+    ]
 
 
 def is_certified(loaded: Loaded, reference: Reference) -> bool:

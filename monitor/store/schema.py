@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from monitor.store.columns import UTCDateTime
 
-HEAD = "0006"
+HEAD = "0007"
 """The migration this program was written for."""
 
 metadata = MetaData(
@@ -137,6 +137,17 @@ streams = Table(
     Column("updated_at", UTCDateTime, nullable=False),
 )
 """Detector states; `version` is compared and set."""
+
+open_episodes = Table(
+    "open_episodes",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("bundle_sha", String(64), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", UTCDateTime, nullable=False),
+)
+"""Episodes whose frames are still coming; `version` is compared and set."""
 
 budget = Table(
     "budget",

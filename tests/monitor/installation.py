@@ -217,6 +217,7 @@ class Installation:
         bundle_sha: str | None = None,
         segment: Mapping[str, str] | None = None,
         brightness: float | None = None,
+        unit: str | None = None,
     ) -> Event:
         """Make the next event, a second after the last; healthy unless told otherwise."""
         self.seq += 1
@@ -237,7 +238,7 @@ class Installation:
             model=bundle.manifest.name,
             version=bundle.manifest.version,
             bundle_sha=(bundle_sha or bundle.digest) if scored else None,
-            unit="cam-1",
+            unit=unit,
             episode_id=episode_id or event_id,
             status=status,
             cause=None if scored else "not_an_image",

@@ -113,7 +113,7 @@ def test_a_model_that_fell_silent_is_inconclusive_and_never_quiet(tmp_path: Path
         runs = JobRuns(conn)
         runs.succeed(runs.start("ingest", "monitor", datetime.now(UTC)), "[]", datetime.now(UTC))
     installation.clock = datetime.now(UTC) - timedelta(hours=3)
-    installation.healthy(bundle, 20)
+    installation.record([installation.event(bundle, unit="cam-1") for _ in range(20)])
     ingest(installation.monitor(), installation.clock)
     model = the_model(installation)
     assert model.conclusion.verdict is Verdict.INCONCLUSIVE

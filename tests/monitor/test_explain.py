@@ -142,12 +142,13 @@ def test_an_alarm_is_explained_by_what_it_looks_like_what_moved_where_and_when(
     site: Site,
 ) -> None:
     bundle = site.serve_pictured()
-    healthy(site, bundle, 80)
+    healthy(site, bundle, 80, unit="cam-1")
     begun = site.clock
     mixed: list[Event] = []
     for _ in range(20):
         mixed += site.strange(bundle, 2, unit="cam-03", segment={"light": "night"})
-        mixed.append(msgspec.structs.replace(site.event(bundle), segment={"light": "day"}))
+        day = site.event(bundle, unit="cam-1")
+        mixed.append(msgspec.structs.replace(day, segment={"light": "day"}))
     site.record(mixed)
     context = site.monitor()
     found = explain_alarm(context, site.alarm(context).id)

@@ -255,7 +255,7 @@ def test_a_state_of_another_configuration_is_not_continued() -> None:
 
 
 def test_a_state_from_a_newer_fieldwatch_is_refused() -> None:
-    text = streams()[StreamName.DOMAIN].fresh().to_json().replace('"format": 2', '"format": 3')
+    text = streams()[StreamName.DOMAIN].fresh().to_json().replace('"format": 3', '"format": 4')
     with pytest.raises(DocumentTooNew, match="Upgrade"):
         state_from_json(text)
 

@@ -36,6 +36,7 @@ def settings_in_words(
         "the false-alarm budget": f"{length:g} {unit}",
         "delta": f"{options.delta:g}",
         "the gap between episodes": f"{episode_gap_s:g} s",
+        "the frames of an episode": f"{options.episode_frames}",
         "the weights": ", ".join(f"{name} {w:g}" for name, w in sorted(options.weights.items())),
         "the reserve for segments": f"{options.reserve:g}",
         "the streams watched": ", ".join(key.title for key in watchlist(baseline, options)),

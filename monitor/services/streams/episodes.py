@@ -1,4 +1,4 @@
-"""What the detectors see of the record: the first event of every episode."""
+"""What the detectors see of the record: frames, and the episodes they make."""
 
 import math
 from collections import Counter
@@ -38,7 +38,10 @@ LONGEST_SEGMENT = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """The first event of an episode: what the detectors see of it."""
+    """What the detectors see of an episode: its first frame, and those after it.
+
+    A later frame is one of these too, without any of its own.
+    """
 
     event_id: str
     at: datetime
@@ -50,23 +53,44 @@ class Episode:
     """As measured; one that is missing or not finite is not observed."""
     segments: frozenset[str] = frozenset()
     """``name=value`` of those segments that are watched one by one."""
+    number: int = 0
+    """How many episodes of the bundle began before it."""
+    later: tuple["Episode", ...] = ()
+    """Its further frames, in the order they were read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One event that was scored by the routed bundle."""
+
+    seen: Episode
+    """What it shows, as an episode of its own."""
+    episode_id: str
+    """The event that began its episode."""
+    unit: str | None
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is the first of its episode."""
+        return self.seen.event_id == self.episode_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """What a batch of events holds for the detectors."""
 
-    episodes: Sequence[Episode]
+    frames: Sequence[Frame]
+    """In the order they were read."""
     excluded: Mapping[Exclusion, int]
     """Observations left out or not trusted in full."""
     sighted: Mapping[str, datetime]
     """Time of the latest event of each unit, never later than now; `EVERY_UNIT` for the model."""
 
 
-def select_episodes(
+def select_frames(
     events: pa.Table, baseline: Baseline, segments: Sequence[str], now: datetime
 ) -> Selection:
-    """Keep what the detectors see: the first event of an episode, scored by the routed bundle.
+    """Keep what the detectors see: events scored by the routed bundle.
 
     Parameters
     ----------
@@ -81,7 +105,7 @@ def select_episodes(
     """
     excluded: Counter[Exclusion] = Counter()
     sighted: dict[str, datetime] = {}
-    episodes = []
+    frames: list[Frame] = []
     for row in events.to_pylist():
         seen_at = min(row["at"], now)
         for unit in {EVERY_UNIT, row["unit"] or EVERY_UNIT}:
@@ -94,14 +118,15 @@ def select_episodes(
             excluded[Exclusion.OTHER_BUNDLE] += 1
         elif not _scored(row):
             excluded[Exclusion.NOT_FINITE] += 1
-        elif row["event_id"] == row["episode_id"]:
-            episodes.append(_episode(row, segments))
-    for episode in episodes:
-        excluded[Exclusion.PROPERTY_MISSING] += any(
-            not finite(episode.properties.get(name)) for name in baseline.properties
+        else:
+            seen = _episode(row, segments)
+            frames.append(Frame(seen=seen, episode_id=row["episode_id"], unit=row["unit"] or None))
+    for frame in frames:
+        excluded[Exclusion.PROPERTY_MISSING] += frame.begins and any(
+            not finite(frame.seen.properties.get(name)) for name in baseline.properties
         )
     return Selection(
-        episodes=episodes,
+        frames=frames,
         excluded={cause: count for cause, count in excluded.items() if count},
         sighted=sighted,
     )

@@ -8,7 +8,9 @@ from datetime import datetime
 from monitor.errors import DocumentTooNew
 from monitor.stats.streams.capital import CapitalState
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
+"""Format 2 knew first frames alone. Its states are continued: what an episode paid them so far was
+fixed before it was seen, as it is now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,9 @@ class StreamState:
     crossings: int = 0
     """How often it crossed under that claim; each time it began again."""
     last_crossed_at: datetime | None = None
+    used: int = -1
+    """Number of the last episode that an alarm used up before it was settled: its later frames,
+    and those of episodes before it, say nothing to the run that began then."""
 
     def to_json(self) -> str:
         """Write the state as JSON, the same bits back by `state_from_json`."""
@@ -48,6 +53,7 @@ class StreamState:
             "claim": self.claim,
             "crossings": self.crossings,
             "last_crossed_at": _write(self.last_crossed_at),
+            "used": self.used,
         }
         return json.dumps(saved, sort_keys=True)
 
@@ -74,6 +80,7 @@ def state_from_json(text: str) -> StreamState:
         claim=saved.get("claim", ""),
         crossings=saved.get("crossings", 0),
         last_crossed_at=_read(saved.get("last_crossed_at")),
+        used=saved.get("used", -1),
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.domain import Crossing, Mode, StreamKey, StreamName
 from monitor.services.streams.baseline import IMPORT_AGAIN, Baseline
@@ -22,7 +23,7 @@ from monitor.services.streams.episodes import Episode
 from monitor.services.streams.observations import Observer, observer, segment_observer
 from monitor.services.streams.state import Mark, StreamState, state_from_json
 from monitor.settings import DetectorOptions
-from monitor.stats.streams import capital
+from monitor.stats.streams import capital, first_and_mean
 from monitor.stats.streams.bets import Bets, Betting, TooFewRows
 from monitor.stats.streams.capital import CapitalState
 from monitor.stats.streams.flag_bets import flag_bets
@@ -67,7 +68,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What a stretch of episodes did to a stream."""
+    """What a stretch of episodes, settled or open, did to a stream."""
 
     state: StreamState
     """After the stretch."""
@@ -142,19 +143,22 @@ class Stream:
         state
             Where the stream stands; not changed.
         episodes
-            In the order the detectors read them.
+            Settled ones, in the order they began; without those that `StreamState.used` counts.
         grants
             Capital granted before each episode.
         """
-        observations = self.observe(episodes)
+        paid = self._pays(episodes)
         crossings: dict[int, Crossing] = {}
         rises: set[int] = set()
         start = 0
         while start < len(episodes):
             end = min(start + STRETCH, len(episodes))
-            log_e = self.bets.log_e(observations[start:end])
+            log_e, before = paid[start:end], state.capital
             granted = np.asarray(grants[start:end])
-            advance = capital.update(state.capital, log_e, granted, self.log_threshold)
+            if any(episode.later for episode in episodes[start:end]) and not self._is_split(before):
+                before = first_and_mean.split(before)
+            log_e = first_and_mean.fitting(log_e, len(before.log_capital))
+            advance = capital.update(before, log_e, granted, self.log_threshold)
             marks = _marks(state, advance.state, episodes[start:end])
             state = replace(state, capital=advance.state, marks=marks)
             rises.update(start + index for index in advance.rises)
@@ -163,15 +167,73 @@ class Stream:
                 continue
             position = start + advance.crossed_at
             crossings[position] = self._crossing(state, advance.log_evidence, episodes[position])
-            state = replace(
-                state,
-                capital=capital.fresh(self.bets),
-                marks={},
-                crossings=state.crossings + 1,
-                last_crossed_at=episodes[position].at,
-            )
+            state = self._again(state, episodes[position])
             start = position + 1
         return Played(state=state, crossings=crossings, rises=frozenset(rises))
+
+    def look_ahead(
+        self, state: StreamState, episodes: Sequence[Episode], grants: Sequence[float]
+    ) -> Played:
+        """Look at the first frames of open episodes: enough of them alarm before they are settled.
+
+        Parameters
+        ----------
+        state
+            After everything that is settled.
+        episodes
+            Open ones, in the order they began; without those that `StreamState.used` counts.
+        grants
+            Capital that would be granted before each if it were settled now.
+
+        Returns
+        -------
+        The state as it was, unless they alarm: then the stream has begun again after the last that
+        did, and those up to it are used up.
+        """
+        crossings: dict[int, Crossing] = {}
+        paid = self.bets.log_e(self.observe(episodes))
+        threshold, start = self.log_threshold + first_and_mean.ALONE, 0
+        while start < len(episodes):
+            ahead = episodes[start:]
+            before = first_and_mean.first_frames(state.capital, len(self.bets.labels))
+            granted = np.asarray(grants[start:])
+            advance = capital.update(before, paid[start:], granted, threshold)
+            if advance.crossed_at is None:
+                break
+            marks = _marks(state, advance.state, ahead)
+            found = replace(state, capital=advance.state, marks=marks)
+            episode = ahead[advance.crossed_at]
+            crossings[start + advance.crossed_at] = self._crossing(
+                found, advance.log_evidence, episode
+            )
+            state = replace(self._again(state, episode), used=episode.number)
+            start += advance.crossed_at + 1
+        return Played(state=state, crossings=crossings, rises=frozenset())
+
+    def _pays(self, episodes: Sequence[Episode]) -> npt.NDArray[np.float64]:
+        """Give what each episode pays to the bets on first frames, then to those on means.
+
+        Where every episode is one frame both are equal, and only the former are given.
+        """
+        if not any(episode.later for episode in episodes):
+            return self.bets.log_e(self.observe(episodes))
+        frames = [frame for episode in episodes for frame in (episode, *episode.later)]
+        lengths = np.array([1 + len(episode.later) for episode in episodes])
+        paid = self.bets.log_e(self.observe(frames))
+        return first_and_mean.both(paid, np.cumsum(lengths) - lengths)
+
+    def _is_split(self, state: CapitalState) -> bool:
+        return len(state.log_capital) > len(self.bets.labels)
+
+    def _again(self, state: StreamState, crossed: Episode) -> StreamState:
+        """Begin again after a crossing."""
+        return replace(
+            state,
+            capital=capital.fresh(self.bets),
+            marks={},
+            crossings=state.crossings + 1,
+            last_crossed_at=crossed.at,
+        )
 
     def _crossing(self, state: StreamState, log_evidence: float, episode: Episode) -> Crossing:
         bet = capital.strongest(state.capital)
@@ -185,7 +247,7 @@ class Stream:
             at=episode.at,
             log_evidence=log_evidence,
             log_threshold=self.log_threshold,
-            strongest_bet=self.bets.labels[bet],
+            strongest_bet=self.bets.labels[bet % len(self.bets.labels)],
             onset_event_id=begun.event_id if begun else episode.event_id,
             episodes_since_onset=capital.episodes_since_onset(state.capital),
         )
@@ -369,7 +431,7 @@ def detector_configuration(
     keys = watchlist(baseline, options)
     lines = [
         f"clock={options.clock} run_length={options.run_length!r} kappa={CERTIFIED!r} "
-        f"delta={options.delta!r} episode_gap_s={episode_gap_s!r}"
+        f"delta={options.delta!r} episode_gap_s={episode_gap_s!r}{_frames(options)}"
     ]
     for key in keys:
         part = delta_of(key, keys, options.delta)
@@ -379,6 +441,13 @@ def detector_configuration(
         weight = options.reserve if key.segment else options.weights[key.stream]
         lines.append(f"{key.title} weight={weight!r} {opened.bets.configuration}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _frames(options: DetectorOptions) -> str:
+    # Left out where it is what certificates were given for before there was a choice: what a drill
+    # measures, delays of frames that come alone and false alarms, does not depend on it.
+    usual = options.episode_frames == DetectorOptions().episode_frames
+    return "" if usual else f" episode_frames={options.episode_frames!r}"
 
 
 @functools.lru_cache(maxsize=256)
