@@ -1,4 +1,4 @@
-"""Episodes between passes: which frames count, when one is settled, and that restarts never show."""
+"""Episodes between passes: which frames count, when one is settled, what restarts leave."""
 
 import json
 from dataclasses import replace
@@ -116,7 +116,7 @@ def test_frames_after_their_time_or_of_an_episode_nobody_saw_begin_are_passed_ov
 
 def test_episodes_are_settled_in_the_order_they_began() -> None:
     frames = [frame("a", 0, "cam-1"), frame("b", 1, None), frame("c", 2, "cam-2")]
-    found = gather(OpenEpisodes(), frames, RULE, START, drained=False)
+    found = gather(OpenEpisodes(), frames, RULE, FAR, drained=False)
     assert found.settled == ()
 
     later = gather(found.open, [frame("d", 66, "cam-3")], RULE, FAR, drained=False)
@@ -321,7 +321,8 @@ def test_an_episode_cut_by_a_restart_is_the_episode_it_was(tmp_path: Path) -> No
     assert first.next_number == second.next_number == 6
     key = StreamKey(stream=StreamName.SEMANTIC)
     assert one[key].capital.episodes == other[key].capital.episodes == 6
-    assert len(one[key].capital.log_capital) == len(other[key].capital.log_capital) == 50
+    assert len(one[key].capital.log_capital) == 50
+    assert one[key].capital.log_capital == pytest.approx(other[key].capital.log_capital)
 
 
 def test_a_pass_without_new_events_settles_what_has_had_its_time(
@@ -359,11 +360,9 @@ def test_many_cameras_at_once_alarm_before_any_of_them_is_settled(
     installation: Installation,
 ) -> None:
     bundle = installation.serve()
+    strange = installation.rng.uniform(0, 0.01, 30).tolist()
     events = [
-        installation.event(
-            bundle, unit=f"cam-{i}", p_semantic=float(installation.rng.uniform(0, 0.01))
-        )
-        for i in range(30)
+        installation.event(bundle, unit=f"cam-{i}", p_semantic=p) for i, p in enumerate(strange)
     ]
     installation.record(events)
 

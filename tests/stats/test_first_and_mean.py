@@ -56,9 +56,8 @@ class Watched:
         mean = (self.mean + 1) * PAYS[ranks].mean(axis=1)
         self.first = np.where(live[:, None], first, 0)
         self.mean = np.where(live[:, None], mean, 0)
-        over: npt.NDArray[np.bool_] = (
-            self.first.mean(axis=1) + self.mean.mean(axis=1)
-        ) / 2 >= self.c
+        evidence = (self.first.mean(axis=1) + self.mean.mean(axis=1)) / 2
+        over: npt.NDArray[np.bool_] = evidence >= self.c
         self.first[over] = self.mean[over] = 0
         if over.any():
             again = np.zeros_like(self.ahead[over])
