@@ -4,12 +4,10 @@ First predict, then route, then write down, then answer. A request that cannot b
 written down as well. Nothing here knows HTTP.
 """
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
 import numpy as np
 from uuid6 import uuid7
 
@@ -26,7 +24,6 @@ from inference.recorder import Outcome, Recorder
 from inference.upload import Subject, shown
 from monitor.domain import Actor, Reason, Stage, Status
 from monitor.rollouts.routing import Case, Routing, Standing, is_counted, route
-from monitor.rollouts.seal import NONCE_BYTES, commit
 from monitor.rollouts.snapshot import Snapshot
 from monitor.store.event import UNKNOWN_MODEL, Event
 from monitor.store.payloads import reference_of
@@ -38,13 +35,6 @@ class Target:
 
     snapshot: Snapshot
     served: Served
-
-    @property
-    def is_sealed(self) -> bool:
-        """Whether what it predicts stays hidden until the human decision is in."""
-        incumbent = self.snapshot.incumbent
-        known = incumbent is not None and incumbent.bundle_sha == self.served.bundle.digest
-        return self.snapshot.sealed and not known
 
     @property
     def version(self) -> str:
@@ -69,8 +59,6 @@ class Predicted:
     actor: Actor
     reason: Reason
     action: str | None
-    commitment: str | None = None
-    """Of a sealed prediction, which may not be shown."""
 
 
 class Predicting:
@@ -276,8 +264,6 @@ class Predicting:
             input_sha256=judged.sha256,
             payload_ref=self._picture_of(target, each, scored.flagged, begun),
         )
-        if target.is_sealed:
-            event = seal(event)
         outcome = Outcome.LOST if self._recorder is None else self._recorder.put(event)
         if outcome is Outcome.LOST:
             self._episodes.forget(snapshot.model, subject.unit, event_id)
@@ -285,8 +271,7 @@ class Predicting:
         recorded = outcome is Outcome.ACCEPTED
         if recorded and event.payload_ref is not None and isinstance(each.source, bytes):
             mode = target.served.bundle.manifest.preprocessing.mode
-            flagged = scored.flagged and not target.is_sealed
-            self.pictures.offer(event.payload_ref, each.source, mode, flagged=flagged)
+            self.pictures.offer(event.payload_ref, each.source, mode, flagged=scored.flagged)
         if recorded and is_counted(snapshot, routing):
             self.actions.spend(snapshot)
         predicted = Predicted(
@@ -295,7 +280,6 @@ class Predicting:
             routing.actor if recorded else Actor.HUMAN,
             routing.reason if recorded else Reason.NOT_RECORDED,
             routing.action if recorded else None,
-            event.commitment,
         )
         self._metrics.prediction(
             snapshot.model,
@@ -304,7 +288,6 @@ class Predicting:
             stage=routing.stage,
             actor=predicted.actor,
             event_id=event_id,
-            sealed=target.is_sealed,
         )
         self._metrics.routed(
             snapshot.model, routing.stage, routing.arm, predicted.actor, predicted.reason
@@ -315,20 +298,8 @@ class Predicting:
 
     def _picture_of(self, target: Target, each: Input, flagged: bool, begun: Arrival) -> str | None:
         """Name the picture that will be kept of an input, if one will; a tensor is no picture."""
-        rules = self.pictures.rules
-        if target.is_sealed:
-            # Whether there is a picture must not tell what the model said.
-            wanted = rules.wants_sealed(each.event_id)
-        else:
-            wanted = rules.wants(each.event_id, flagged=flagged)
-        if isinstance(each.source, bytes) and wanted:
+        if isinstance(each.source, bytes) and self.pictures.rules.wants(
+            each.event_id, flagged=flagged
+        ):
             return reference_of(target.snapshot.model, begun.at, each.event_id)
         return None
-
-
-def seal(event: Event) -> Event:
-    """Bind a prediction by a commitment, with a nonce that nobody can guess."""
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    return msgspec.structs.replace(
-        event, nonce=nonce, commitment=commit(nonce, msgspec.structs.asdict(event))
-    )

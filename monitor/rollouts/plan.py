@@ -222,7 +222,7 @@ def positions(plan: RolloutPlan) -> tuple[Position, ...]:
             ),
         )
         for index, ((stage, number, share), after) in enumerate(
-            zip(steps, [*steps[1:], None], strict=True)
+            zip(steps, [*steps[1:], None], strict=False)
         )
     )
 

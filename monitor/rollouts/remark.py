@@ -29,3 +29,13 @@ class Remark:
     def __str__(self) -> str:
         """Say it in one line."""
         return f"{self.place}: {self.cause}. {self.way_out}"
+
+
+def error(place: str, cause: str, way_out: str) -> Remark:
+    """Say what cannot work."""
+    return Remark(place=place, cause=cause, way_out=way_out)
+
+
+def warning(place: str, cause: str, way_out: str) -> Remark:
+    """Say what can work, and somebody should know."""
+    return Remark(gravity=Gravity.WARNING, place=place, cause=cause, way_out=way_out)

@@ -1,0 +1,84 @@
+"""Whether the gates of a plan can decide in time."""
+
+import math
+from collections.abc import Iterator
+
+from monitor.domain import Stage
+from monitor.rollouts.gate import ActionRateGate, SampleRatioGate
+from monitor.rollouts.lint_stages import NAMES
+from monitor.rollouts.plan import RolloutPlan
+from monitor.rollouts.remark import Remark, error, warning
+from monitor.rollouts.time_to_decide import Decision, decisions
+
+
+def timing_remarks(plan: RolloutPlan, flag_rate: float | None) -> Iterator[Remark]:
+    """Say which gates cannot decide before their step must end, and how long they would take.
+
+    A gate the step waits for that does not pass in time in half of healthy rollouts is an error;
+    one that does not in a tenth, or that nobody waits for, is a warning.
+    """
+    places = {NAMES[type(stage)]: index for index, stage in enumerate(plan.stages)}
+    numbers = {gate.id: index for index, gate in enumerate(plan.gates)}
+    for decision in decisions(plan, flag_rate):
+        place = f"gates[{numbers[decision.gate]}] in stages[{places[decision.stage]}]"
+        place += f".{decision.stage}"
+        if decision.stage is Stage.GRADUAL:
+            place += f" at {decision.share:g} %"
+        if not decision.in_time:
+            say = error if decision.required else warning
+            yield say(place, _too_slow(decision), _way_out(plan, decision))
+        elif decision.late_days is not None and decision.late_days > decision.longest_days:
+            yield warning(
+                place,
+                f"{decision.gate} passes in time in most rollouts of a healthy model, but one in "
+                f"ten takes {span(decision.late_days)}, and the step {span(decision.longest_days)}",
+                "Give the step longer, or be ready to hold.",
+            )
+
+
+def _too_slow(decision: Decision) -> str:
+    if math.isinf(decision.days):
+        return f"{decision.gate} can never decide ({_why_never(decision)})"
+    return (
+        f"{decision.gate} needs {span(decision.days)} and the step ends after "
+        f"{span(decision.longest_days)}: {decision.needed:,.0f} {decision.unit} at "
+        f"{decision.per_day:,.3g} a day, if {decision.assuming}"
+    )
+
+
+def _why_never(decision: Decision) -> str:
+    if decision.per_day <= 0:
+        return f"there are no {decision.unit} to judge by"
+    if decision.unit == "units":
+        return f"it asks for more units than the {decision.per_day:,.0f} there are"
+    return f"no number of {decision.unit} shows it, if {decision.assuming}"
+
+
+def _way_out(plan: RolloutPlan, decision: Decision) -> str:
+    gate = next(gate for gate in plan.gates if gate.id == decision.gate)
+    if isinstance(gate, SampleRatioGate):
+        return "Say a smaller min_n."
+    elsewhere = "leave this stage out of the gate's stages"
+    if isinstance(gate, ActionRateGate) and decision.stage is not Stage.SHADOW:
+        return (
+            "Expose a share nearer to half of the units (a small share, or one that leaves hardly "
+            f"any control, takes longest), give the step longer, or {elsewhere}."
+        )
+    return f"Give the step longer, ask for less, or {elsewhere}."
+
+
+def span(days: float) -> str:
+    """Write a span of time as people say it.
+
+    Examples
+    --------
+    >>> span(0.5), span(3.25), span(40)
+    ('12 hours', '3.2 days', '40 days')
+    """
+    if math.isinf(days):
+        return "for ever"
+    if days < 1:
+        hours = days * 24
+        return f"{hours:.2g} hours" if hours >= 1 else f"{hours * 60:.2g} minutes"
+    written = f"{days:.2g}" if days < 10 else f"{days:,.0f}"
+    return "1 day" if written == "1" else f"{written} days"

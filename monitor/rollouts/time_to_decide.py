@@ -1,0 +1,201 @@
+"""How long each gate of a plan takes to pass in each step, when all is well.
+
+All is well when the model is half as bad as the limit allows, acts as often as people do, and
+flags as healthy inputs are flagged. From what is needed (`monitor.stats.gates.time_to_pass`) and
+what a day brings (`monitor.rollouts.expected_traffic`).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import assert_never
+
+from monitor.domain import Stage
+from monitor.rollouts.expected_traffic import Daily, daily
+from monitor.rollouts.gate import (
+    ActionRateGate,
+    AgreementGate,
+    CostGate,
+    DriftGate,
+    EstimatedAccuracyGate,
+    EventLossGate,
+    Gate,
+    GatewayErrorGate,
+    LatencyGate,
+    ModelErrorGate,
+    OutOfDomainGate,
+    PromQLGate,
+    SampleRatioGate,
+)
+from monitor.rollouts.plan import Position, RolloutPlan, positions
+from monitor.stats.gates.time_to_pass import (
+    Wait,
+    pairs_inside,
+    ratio_inside,
+    share_below,
+    weighted_below,
+)
+
+FLAG_RATE = 0.05
+"""Share of healthy inputs that are flagged, when the model is not known."""
+_DAY_S = 86_400.0
+_AT_ONCE = Wait(median=0.0, late=0.0)
+"""Of gates that wait for nothing but their least number of units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How long one gate takes in one step."""
+
+    gate: str
+    stage: Stage
+    step: int
+    share: float
+    unit: str
+    """What is counted, such as ``cases``."""
+    needed: float
+    """Units until it passes in half of such rollouts; infinite when it cannot."""
+    per_day: float
+    assuming: str
+    """What truth that supposes."""
+    days: float
+    """Until it passes in half of such rollouts."""
+    late_days: float | None
+    """Until it passes in nine of ten; None where that is not known."""
+    longest_days: float
+    """The step's longest duration."""
+    required: bool
+    """Whether the step waits for it."""
+
+    @property
+    def in_time(self) -> bool:
+        """Whether it passes in half of such rollouts before the step must end."""
+        return self.days <= self.longest_days
+
+
+def decisions(plan: RolloutPlan, flag_rate: float | None = None) -> tuple[Decision, ...]:
+    """Say for every step and each of its gates how long it takes to pass.
+
+    Parameters
+    ----------
+    plan
+        Whose numbers are within their ranges.
+    flag_rate
+        Share of healthy inputs that are flagged; None supposes `FLAG_RATE`.
+    """
+    expected = FLAG_RATE if flag_rate is None else flag_rate
+    return tuple(
+        _decision(plan, gate, position, daily(plan, position), expected)
+        for position in positions(plan)
+        for gate in plan.gates
+        if position.stage in gate.stages
+    )
+
+
+def _decision(
+    plan: RolloutPlan, gate: Gate, position: Position, day: Daily, flag_rate: float
+) -> Decision:
+    wait, unit, per_day, assuming = _needs(plan, gate, day, flag_rate)
+    least = _least(plan, gate)
+    needed = max(wait.median, least)
+    late = None if wait.late is None else max(wait.late, least)
+    if isinstance(gate, SampleRatioGate):
+        needed = needed if needed <= plan.traffic.units else math.inf
+    return Decision(
+        gate=gate.id,
+        stage=position.stage,
+        step=position.step,
+        share=position.share,
+        unit=unit,
+        needed=needed,
+        per_day=per_day,
+        assuming=assuming,
+        days=_days(needed, per_day),
+        late_days=None if late is None else _days(late, per_day),
+        longest_days=position.pace.max_duration_s / _DAY_S,
+        required=gate.required and not gate.dry_run,
+    )
+
+
+def _least(plan: RolloutPlan, gate: Gate) -> float:
+    """Give the gate's least number of units, in what is counted here."""
+    drawn = plan.trial.adjudicated_agreement_share
+    if isinstance(gate, ModelErrorGate):
+        # It counts adjudicated cases; here decided ones are, of which some are adjudicated.
+        return gate.min_n / (gate.max_upper_bound + (1 - gate.max_upper_bound) * drawn)
+    return float(gate.min_n)
+
+
+def _days(units: float, per_day: float) -> float:
+    return units / per_day if per_day > 0 else math.inf
+
+
+_Needs = tuple[Wait, str, float, str]
+
+
+def _needs(plan: RolloutPlan, gate: Gate, day: Daily, flag_rate: float) -> _Needs:
+    """Give what a gate waits for, what that is called, how many a day brings, under what truth."""
+    # Every request of the field, whoever acts: the candidate answers them all. An episode is one
+    # or more.
+    requests = plan.traffic.episodes_per_day
+    match gate:
+        case AgreementGate(min_lower_bound=low):
+            truth = (1 + low) / 2
+            return (
+                share_below(1 - low, 1 - truth, gate.alpha),
+                "cases",
+                day.decided,
+                f"the model agrees in {truth:.1%}",
+            )
+        case ModelErrorGate(max_upper_bound=high):
+            drawn = plan.trial.adjudicated_agreement_share
+            wait = weighted_below(high, high / 2, gate.alpha, drawn)
+            return wait, "cases", day.decided, f"the model errs in {high / 2:.1%}"
+        case CostGate():
+            return _cost(plan, gate, day)
+        case ActionRateGate():
+            return _action_rate(gate, day)
+        case OutOfDomainGate(max_increase=more):
+            limit = min(flag_rate + more, 1 - 1e-9)
+            wait = share_below(limit, flag_rate, gate.alpha)
+            return wait, "episodes", day.episodes, f"{flag_rate:.0%} are flagged"
+        case LatencyGate(quantile=quantile):
+            slow = 1 - quantile
+            wait = share_below(slow, slow / 2, gate.alpha)
+            return wait, "requests", requests, f"{slow / 2:.1%} are slower"
+        case GatewayErrorGate(max_upper_bound=high):
+            wait = share_below(high, high / 2, gate.alpha)
+            return wait, "requests", requests, f"{high / 2:.2%} fail"
+        case SampleRatioGate():
+            return _AT_ONCE, "units", float(plan.traffic.units), "units fall as planned"
+        case DriftGate():
+            return _AT_ONCE, "episodes", day.episodes, "nothing has moved"
+        case EstimatedAccuracyGate():
+            return _AT_ONCE, "episodes", day.episodes, "the estimator is within its support"
+        case EventLossGate():
+            return _AT_ONCE, "requests", requests, "nothing is lost"
+        case PromQLGate():
+            return _AT_ONCE, "requests", requests, "the query keeps its limits"
+        case _:
+            assert_never(gate)
+
+
+def _action_rate(gate: ActionRateGate, day: Daily) -> _Needs:
+    same = "both act alike often"
+    if day.exposure == 0.0:
+        return pairs_inside(gate.low, gate.high, gate.alpha), "actions", day.actions, same
+    if day.exposure >= 1.0:
+        # Nobody is left to compare with.
+        return Wait(median=math.inf, late=math.inf), "actions", day.actions, same
+    wait = ratio_inside(gate.low, gate.high, round(day.exposure, 4), gate.alpha)
+    return wait, "actions", day.actions, same
+
+
+def _cost(plan: RolloutPlan, gate: CostGate, day: Daily) -> _Needs:
+    """Suppose that mistakes are of the dearest kind: no other mean of costs takes longer."""
+    dearest = max((mistake.cost for mistake in plan.objective.costs), default=1.0)
+    limit = gate.max_upper_bound / max(dearest, 1.0)
+    if gate.relative_to_human or not 0 < limit < 1:
+        return _AT_ONCE, "cases", day.decided, "the cost is far below the limit"
+    # Against what the human decided, in every case: none waits for a third reader.
+    wait = weighted_below(limit, limit / 2, gate.alpha, 1.0)
+    return wait, "cases", day.decided, f"a case costs {gate.max_upper_bound / 2:g}"
