@@ -43,8 +43,10 @@ def main() -> int:
     import uvicorn
 
     from inference.app import create_app
+    from inference.errors import InferenceError
     from inference.protocol import BoundedHttp
     from inference.settings import GatewaySettings
+    from inference.spool import check_free
     from monitor.errors import FieldwatchError
     from monitor.store.settings import load_settings
 
@@ -57,6 +59,13 @@ def main() -> int:
         print(f"fieldwatch gateway: {error}", file=sys.stderr)  # noqa: T201
         return 2
     options = settings.gateway
+    try:
+        # Here it is one sentence; once the server starts, the end of a traceback.
+        if options.recording:
+            check_free(settings.store.spool / options.name)
+    except InferenceError as error:
+        print(f"fieldwatch gateway: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),

@@ -20,7 +20,7 @@ from inference.errors import Cause, Overloaded, Refused
 from inference.health import model_readiness, model_state, readiness
 from inference.metrics import Ended, Endpoint
 from inference.oip import answer_infer, metadata_of, parse_infer, sources_of, subject_of
-from inference.openapi import INFER_BODY, REFUSALS, UPLOAD_BODY
+from inference.openapi import INFER_BODY, REFUSALS, SEALED, UPLOAD_BODY
 from inference.predicting import Arrival, Predicted, Target
 from inference.schemas import (
     Answer,
@@ -30,6 +30,7 @@ from inference.schemas import (
     ModelReady,
     ModelStates,
     Ready,
+    SealedAnswer,
     ServerMetadata,
 )
 from inference.upload import FORM_BYTES, Subject, parse_upload, shown
@@ -55,12 +56,15 @@ class _Asked:
 @router.post(
     "/predict",
     response_model=Answer,
-    responses=REFUSALS,
+    responses={**SEALED, **REFUSALS},
     openapi_extra={"requestBody": UPLOAD_BODY},
     summary="Predict one image",
 )
 async def predict(request: Request) -> Response:
-    """Predict one image, tell how unusual it is and who acts, and record it."""
+    """Predict one image, tell how unusual it is and who acts, and record it.
+
+    While the model is in shadow the prediction is sealed, and answered with 202.
+    """
     context = _context(request)
 
     async def work(body: bytes, asked: _Asked, begun: Arrival) -> Response:
@@ -68,6 +72,9 @@ async def predict(request: Request) -> Response:
         asked.model, asked.subject = upload.model, upload.subject
         target = context.predicting.target(upload.model)
         [predicted] = await context.predicting.predict(target, [upload.file], upload.subject, begun)
+        if predicted.commitment is not None:
+            sealed = _sealed(target, predicted, predicted.commitment, upload.subject)
+            return _rendered(sealed, HTTPStatus.ACCEPTED)
         return _rendered(_answer(target, predicted, upload.subject))
 
     limit = context.options.limits.max_upload_bytes + FORM_BYTES
@@ -128,6 +135,13 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """As ``/v2/health/ready``."""
     return await ready(request)
+
+
+# Load balancers and uptime checks ask with HEAD; the answer's body is left out by the server.
+router.add_api_route("/v2/health/live", live, methods=["HEAD"], include_in_schema=False)
+router.add_api_route("/v2/health/ready", ready, methods=["HEAD"], include_in_schema=False)
+router.add_api_route("/healthz", healthz, methods=["HEAD"], include_in_schema=False)
+router.add_api_route("/readyz", readyz, methods=["HEAD"], include_in_schema=False)
 
 
 @router.get("/v2/models/{model}", response_model=ModelMetadata, summary="What a model takes")
@@ -221,6 +235,12 @@ async def _infer(request: Request, model: str, version: str | None) -> Response:
         asked.subject = subject_of(parsed)
         target = context.predicting.target(model)
         _check_version(target.snapshot.model, target.version, version)
+        if target.is_sealed:
+            raise Refused(
+                Cause.SEALED,
+                f"predictions of {target.snapshot.model} are sealed while it is in shadow, and "
+                "this protocol has no sealed answer. POST /predict takes one image at a time.",
+            )
         sources = await _elsewhere(
             context,
             len(body),
@@ -256,6 +276,20 @@ def _answer(target: Target, predicted: Predicted, subject: Subject) -> Answer:
         actor=predicted.actor,
         reason=predicted.reason,
         action=predicted.action,
+        case_id=subject.case_id,
+    )
+
+
+def _sealed(
+    target: Target, predicted: Predicted, commitment: str, subject: Subject
+) -> SealedAnswer:
+    return SealedAnswer(
+        event_id=predicted.event_id,
+        model=target.snapshot.model,
+        version=target.version,
+        commitment=commitment,
+        actor=predicted.actor,
+        reason=predicted.reason,
         case_id=subject.case_id,
     )
 

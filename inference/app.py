@@ -191,6 +191,7 @@ def _pictures(settings: GatewaySettings) -> PictureKeeper:
         KeepRules(
             flagged=keep.flagged,
             share=keep.share,
+            sealed_share=keep.sealed_share,
             longest_side=keep.longest_side,
             limits=_decode_limits(settings),
         ),

@@ -4,6 +4,7 @@
 
     InferenceError
     ├── SpoolInUse         another process writes to this spool
+    ├── SpoolUnusable      the folder of the spool cannot be made or written
     ├── Refused            the request cannot be served as it was sent; carries a `Cause`
     ├── Overloaded         too much is waiting already; says when to come back
     ├── ModelNotReady      the model is known, and cannot be served now
@@ -37,6 +38,7 @@ class Cause(StrEnum):
     UNKNOWN_FIELD = "unknown_field"
     MALFORMED = "malformed"
 
+    SEALED = "sealed"
     MISSING_FIELD = "missing_field"
     BAD_VALUE = "bad_value"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
@@ -58,6 +60,16 @@ class SpoolInUse(InferenceError):
         super().__init__(
             f"the spool {folder} is in use by another gateway. Stop that gateway, or give this one "
             "an id of its own (gateway.id, or FIELDWATCH_GATEWAY__ID)."
+        )
+
+
+class SpoolUnusable(InferenceError):
+    """The folder of the spool cannot be made or written."""
+
+    def __init__(self, folder: Path, cause: str) -> None:
+        super().__init__(
+            f"the spool {folder} cannot be written: {cause}. Let this user write there, or name "
+            "another home with store.home or FIELDWATCH_HOME."
         )
 
 

@@ -36,6 +36,9 @@ class Ended(StrEnum):
     OVERLOADED = "overloaded"
 
 
+SEALED = "_sealed"
+"""Counted in place of the class of a sealed prediction."""
+
 _SECONDS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
 _P_VALUES = (
     0.001,
@@ -158,11 +161,13 @@ class Metrics:
         stage: Stage | None,
         actor: Actor,
         event_id: str,
+        sealed: bool,
     ) -> None:
-        """Count one input predicted."""
+        """Count one input predicted; of a sealed one neither the class nor whose p-values."""
         stage_name = "" if stage is None else stage.value
-        self._predictions.labels(model, version, scored.prediction, stage_name, actor.value).inc()
-        exemplar = {"event_id": event_id}
+        prediction = SEALED if sealed else scored.prediction
+        self._predictions.labels(model, version, prediction, stage_name, actor.value).inc()
+        exemplar = None if sealed else {"event_id": event_id}
         self._p_value.labels(model, "semantic").observe(scored.p_semantic, exemplar)
         self._p_value.labels(model, "domain").observe(scored.p_domain, exemplar)
         if scored.flagged:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from inference.schemas import InferRequest, Refusal
+from inference.schemas import InferRequest, Refusal, SealedAnswer
 
 UPLOAD_BODY: dict[str, Any] = {
     "required": True,
@@ -50,6 +50,14 @@ INFER_BODY: dict[str, Any] = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}}},
 }
 
+SEALED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": SealedAnswer,
+        "description": "The model is in shadow: the prediction is recorded and sealed until the "
+        "human decision about this event or its case is in.",
+    }
+}
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Refusal, "description": description}
     for status, description in {
@@ -58,6 +66,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         403: "The key's role may not do this.",
         404: "No such model.",
         408: "The body did not arrive in time.",
+        409: "Predictions of this model are sealed; POST /predict takes the input.",
         413: "Too many bytes, or too many pixels.",
         415: "Not an image, or not the content type taken here.",
         422: "The input cannot be served as training would have served it.",

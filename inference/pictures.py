@@ -45,12 +45,19 @@ class KeepRules:
     flagged: bool
     share: float
     """Of all other inputs, at random by their id."""
+    sealed_share: float
+    """Of inputs whose prediction is sealed, whatever it is: who decides on them may look at them,
+    and a picture that is there only for flagged ones would break the seal."""
     longest_side: int
     limits: DecodeLimits
 
     def wants(self, event_id: str, *, flagged: bool) -> bool:
         """Decide about one input; the same answer for the same event."""
         return (flagged and self.flagged) or _draw(event_id) < self.share
+
+    def wants_sealed(self, event_id: str) -> bool:
+        """Decide about one input whose prediction is sealed."""
+        return _draw(event_id) < self.sealed_share
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ First predict, then route, then write down, then answer. A request that cannot b
 written down as well. Nothing here knows HTTP.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 import numpy as np
 from uuid6 import uuid7
 
@@ -24,6 +26,7 @@ from inference.recorder import Outcome, Recorder
 from inference.upload import Subject, shown
 from monitor.domain import Actor, Reason, Stage, Status
 from monitor.rollouts.routing import Case, Routing, Standing, is_counted, route
+from monitor.rollouts.seal import NONCE_BYTES, commit
 from monitor.rollouts.snapshot import Snapshot
 from monitor.store.event import UNKNOWN_MODEL, Event
 from monitor.store.payloads import reference_of
@@ -35,6 +38,13 @@ class Target:
 
     snapshot: Snapshot
     served: Served
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether what it predicts stays hidden until the human decision is in."""
+        incumbent = self.snapshot.incumbent
+        known = incumbent is not None and incumbent.bundle_sha == self.served.bundle.digest
+        return self.snapshot.sealed and not known
 
     @property
     def version(self) -> str:
@@ -59,6 +69,8 @@ class Predicted:
     actor: Actor
     reason: Reason
     action: str | None
+    commitment: str | None = None
+    """Of a sealed prediction, which may not be shown."""
 
 
 class Predicting:
@@ -264,6 +276,8 @@ class Predicting:
             input_sha256=judged.sha256,
             payload_ref=self._picture_of(target, each, scored.flagged, begun),
         )
+        if target.is_sealed:
+            event = seal(event)
         outcome = Outcome.LOST if self._recorder is None else self._recorder.put(event)
         if outcome is Outcome.LOST:
             self._episodes.forget(snapshot.model, subject.unit, event_id)
@@ -271,7 +285,8 @@ class Predicting:
         recorded = outcome is Outcome.ACCEPTED
         if recorded and event.payload_ref is not None and isinstance(each.source, bytes):
             mode = target.served.bundle.manifest.preprocessing.mode
-            self.pictures.offer(event.payload_ref, each.source, mode, flagged=scored.flagged)
+            flagged = scored.flagged and not target.is_sealed
+            self.pictures.offer(event.payload_ref, each.source, mode, flagged=flagged)
         if recorded and is_counted(snapshot, routing):
             self.actions.spend(snapshot)
         predicted = Predicted(
@@ -280,6 +295,7 @@ class Predicting:
             routing.actor if recorded else Actor.HUMAN,
             routing.reason if recorded else Reason.NOT_RECORDED,
             routing.action if recorded else None,
+            event.commitment,
         )
         self._metrics.prediction(
             snapshot.model,
@@ -288,6 +304,7 @@ class Predicting:
             stage=routing.stage,
             actor=predicted.actor,
             event_id=event_id,
+            sealed=target.is_sealed,
         )
         self._metrics.routed(
             snapshot.model, routing.stage, routing.arm, predicted.actor, predicted.reason
@@ -298,8 +315,20 @@ class Predicting:
 
     def _picture_of(self, target: Target, each: Input, flagged: bool, begun: Arrival) -> str | None:
         """Name the picture that will be kept of an input, if one will; a tensor is no picture."""
-        if isinstance(each.source, bytes) and self.pictures.rules.wants(
-            each.event_id, flagged=flagged
-        ):
+        rules = self.pictures.rules
+        if target.is_sealed:
+            # Whether there is a picture must not tell what the model said.
+            wanted = rules.wants_sealed(each.event_id)
+        else:
+            wanted = rules.wants(each.event_id, flagged=flagged)
+        if isinstance(each.source, bytes) and wanted:
             return reference_of(target.snapshot.model, begun.at, each.event_id)
         return None
+
+
+def seal(event: Event) -> Event:
+    """Bind a prediction by a commitment, with a nonce that nobody can guess."""
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    return msgspec.structs.replace(
+        event, nonce=nonce, commitment=commit(nonce, msgspec.structs.asdict(event))
+    )

@@ -33,6 +33,25 @@ class Answer(BaseModel):
     case_id: str | None
 
 
+class SealedAnswer(BaseModel):
+    """The promise of a prediction that stays hidden until the human decision is in.
+
+    Afterwards the monitor's `/v1/events/{event_id}` shows it with its nonce, and anybody can check
+    that `commitment` is the SHA-256 of nonce and prediction.
+    """
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    event_id: str
+    model: str
+    version: str
+    sealed: Literal[True] = True
+    commitment: str
+    actor: Actor
+    reason: Reason
+    case_id: str | None
+
+
 class Refusal(BaseModel):
     """Why there is no prediction."""
 

@@ -84,6 +84,8 @@ class KeepOptions(BaseModel):
     """Keep those that were flagged as out of domain."""
     share: float = Field(default=0.01, ge=0, le=1)
     """Keep this share of all inputs, chosen at random by their id."""
+    sealed_share: float = Field(default=1.0, ge=0, le=1)
+    """Keep this share of the inputs whose prediction is sealed, instead of the two above."""
     longest_side: int = Field(default=256, ge=16, le=256)
     """Pixels of a picture's longer side, at most."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from inference.errors import SpoolInUse
+from inference.errors import SpoolInUse, SpoolUnusable
 from inference.segment import FORMAT, Frame, Segment, flush, frame, read_frames, scan, write_whole
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -285,6 +285,23 @@ class Spool:
                 segment.descriptor = None
         if done and descriptor is not None:
             os.close(descriptor)
+
+
+def check_free(folder: Path) -> None:
+    """Make sure that a spool can be opened here, before anything else is.
+
+    Raises
+    ------
+    SpoolInUse
+        Another process holds the folder.
+    SpoolUnusable
+        The folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(_lock(folder))
+    except OSError as error:
+        raise SpoolUnusable(folder, error.strerror or str(error)) from error
 
 
 def _lock(folder: Path) -> int:

@@ -3,7 +3,7 @@
 Names and options are in `monitor.command_line`, a module a group. What a command does is a module
 of `monitor.commands`, imported when it runs, so that `--help` answers at once. Exit codes: 0 done,
 1 a fault that the message explains, 2 the command line or the settings are wrong. Faults are one
-line on stderr; `--debug` shows where they came from.
+line on stderr, a JSON object with `--json`; `--debug` shows where they came from.
 """
 
 import sys
@@ -16,9 +16,11 @@ from monitor.command_line import (
     alarms,
     decisions,
     events,
+    faults,
     keys,
     models,
     record,
+    review,
     rollout,
     service,
     store,
@@ -63,6 +65,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(alarms.app, name="alarms")
 app.add_typer(decisions.app, name="decisions")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(review.app, name="review")
 app.add_typer(keys.app, name="keys")
 app.add_typer(store.app, name="db")
 
@@ -70,29 +73,16 @@ app.add_typer(store.app, name="db")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its code; a fault is one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
     try:
-        app(given)
+        # For people the library words faults of the command line itself, with a hint of usage.
+        sys.exit(app(given, standalone_mode=not as_json))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as fault:
         if "--debug" in given:
             raise
-        sys.exit(_explain(fault))
-
-
-def _explain(fault: Exception) -> int:
-    from monitor.errors import FieldwatchError, OptionInvalid, SettingsInvalid
-    from reference_data.errors import ReferenceDataError
-
-    if isinstance(fault, FieldwatchError | ReferenceDataError):
-        print(f"fieldwatch: {fault}", file=sys.stderr)  # noqa: T201
-        return 2 if isinstance(fault, SettingsInvalid | OptionInvalid) else 1
-    print(  # noqa: T201
-        f"fieldwatch: unexpected {type(fault).__name__}: {fault}. "
-        "Run `fieldwatch --debug …` to see where it came from.",
-        file=sys.stderr,
-    )
-    return 1
+        sys.exit(faults.explain(fault, as_json=as_json))
 
 
 if __name__ == "__main__":

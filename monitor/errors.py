@@ -31,8 +31,15 @@
     │   └── BatchInvalid          rows that would break the order within a writer
     ├── AccessDenied              no valid key, or one whose role may not do this
     ├── RolloutActive             another rollout of the model has not ended
+    ├── RolloutRefused            not in the state it is in
+    │   ├── ApprovalRefused       nothing is asked, or something else than was looked at
+    │   └── PlanChanged           a plan stays as it is while its rollout runs
+    ├── PlanRefused               a plan that cannot work
+    ├── PersonNeeded              what takes a person, and a key of their own
+    │   └── SecondPersonNeeded    and another one than whoever was first
     ├── AlarmResolved             an alarm that is over cannot be acknowledged
     ├── NotFound                  no model, event, alarm or window of that name
+    ├── AmbiguousId               the beginning of an id that several have
     ├── DecisionsUnreadable       a file of decisions that cannot be read as one
     ├── PlanUnreadable            a rollout's plan whose file cannot be opened as text
     ├── PlanInvalid               a rollout's plan that is not one
@@ -63,6 +70,12 @@ if TYPE_CHECKING:
 
 class FieldwatchError(Exception):
     """Anything Fieldwatch refuses or fails at, in words for people."""
+
+
+def code_of(error: Exception) -> str:
+    """Name an error for programs: its class, in small letters, such as ``stale_schema``."""
+    letters = (f"_{each.lower()}" if each.isupper() else each for each in type(error).__name__)
+    return "".join(letters).lstrip("_")
 
 
 class SettingsInvalid(FieldwatchError):
@@ -326,6 +339,71 @@ class RolloutActive(FieldwatchError):
         )
 
 
+class RolloutRefused(FieldwatchError):
+    """A rollout cannot do this in the state it is in."""
+
+    def __init__(self, rollout: str, what: str, cause: str, way_out: str) -> None:
+        super().__init__(f"{rollout} cannot {what}: {cause}. {way_out}")
+
+
+class ApprovalRefused(RolloutRefused):
+    """Nothing is asked, or something else than what was looked at."""
+
+    def __init__(self, rollout: str, name: str, cause: str) -> None:
+        super().__init__(
+            rollout,
+            "be approved",
+            cause,
+            f"`fieldwatch rollout show {name}` says what is asked, and on which evidence.",
+        )
+
+
+class PlanChanged(RolloutRefused):
+    """A plan stays as it is while its rollout runs."""
+
+    def __init__(self, rollout: str, name: str) -> None:
+        super().__init__(
+            rollout,
+            "go on with another plan",
+            "the plan is not the one it started with, and approvals and evidence were for that one",
+            f"End it with `fieldwatch rollout abort {name}`, then start the new plan with "
+            f"`fieldwatch rollout retry {name} --plan FILE`.",
+        )
+
+
+class PlanRefused(FieldwatchError):
+    """A plan that cannot work."""
+
+    def __init__(self, plan: str, faults: Sequence[str]) -> None:
+        listed = "".join(f"\n  - {fault}" for fault in faults)
+        super().__init__(
+            f"the plan {plan} cannot be started; mend it, and look it over with "
+            f"`fieldwatch rollout lint`:{listed}"
+        )
+        self.faults = faults
+
+
+class PersonNeeded(FieldwatchError):
+    """What takes a person, and a key of their own."""
+
+    def __init__(self, what: str, who: str, cause: str) -> None:
+        super().__init__(
+            f"{what} takes a person, and {who} {cause}. Set FIELDWATCH_KEY to a key of your own: "
+            "an admin makes one with `fieldwatch keys create NAME --role operator`."
+        )
+
+
+class SecondPersonNeeded(PersonNeeded):
+    """It takes another person than whoever was first."""
+
+    def __init__(self, what: str, who: str, deed: str) -> None:
+        FieldwatchError.__init__(
+            self,
+            f"{what} takes somebody else: {who} {deed}. Ask another person to do it with a key of "
+            "their own.",
+        )
+
+
 class AlarmResolved(FieldwatchError):
     """An alarm that is over cannot be acknowledged."""
 
@@ -343,6 +421,14 @@ class NotFound(FieldwatchError):
 
     def __init__(self, what: str, name: str, way_out: str) -> None:
         super().__init__(f"there is no {what} {name}. {way_out}")
+
+
+class AmbiguousId(FieldwatchError):
+    """The beginning of an id that several have."""
+
+    def __init__(self, what: str, given: str, candidates: Sequence[str], *, more: bool) -> None:
+        listed = "".join(f"\n  {each}" for each in candidates) + ("\n  …" if more else "")
+        super().__init__(f"several {what} ids begin with {given}; give more of the one:{listed}")
 
 
 class DecisionsUnreadable(FieldwatchError):

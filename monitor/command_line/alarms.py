@@ -9,7 +9,7 @@ from monitor.command_line.options import Config, Html, Json, Model, Reason
 
 app = typer.Typer(help="List alarms, or show one with its evidence.", no_args_is_help=True)
 
-AlarmId = Annotated[str, typer.Argument(help="Id of the alarm, or how it begins.")]
+AlarmId = Annotated[str, typer.Argument(help="Id of the alarm, or how it begins: 8 characters.")]
 
 
 @app.command("list")

@@ -8,6 +8,7 @@ from monitor.command_line.dispatch import run
 from monitor.command_line.options import Config, Html, Json, Model
 
 app = typer.Typer(help="List recorded events, or show one beside its nearest training items.")
+EventId = Annotated[str, typer.Argument(help="Id of the event, or how it begins: 8 characters.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -35,7 +36,7 @@ def list_events(
 
 @app.command("show")
 def show_event(
-    event_id: Annotated[str, typer.Argument(help="Id of the event.")],
+    event_id: EventId,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
@@ -45,7 +46,7 @@ def show_event(
 
 @app.command("explain")
 def explain_event(
-    event_id: Annotated[str, typer.Argument(help="Id of the event.")],
+    event_id: EventId,
     html: Html = None,
     as_json: Json = False,
     config: Config = None,

@@ -4,7 +4,16 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from monitor.commands.screen import clock, console, interval, notes, percent, print_json, table
+from monitor.commands.screen import (
+    clock,
+    console,
+    counted,
+    interval,
+    notes,
+    percent,
+    print_json,
+    table,
+)
 from monitor.commands.times import read_span
 from monitor.domain import Window
 from monitor.services.accuracy.estimate import EstimatedAccuracy
@@ -53,7 +62,7 @@ def _estimated(found: EstimatedAccuracy) -> None:
         console.print(f"  {said}; on held-out rows it was {percent(found.held_out)}")
     sampled = f" of {found.of}" if found.of > found.rows else ""
     left_out = f", {found.excluded} left out as not finite" if found.excluded else ""
-    console.print(f"  from {found.rows}{sampled} episodes{left_out}")
+    console.print(f"  from {found.rows}{sampled} episode{'' if found.rows == 1 else 's'}{left_out}")
     if found.class_mix_explains:
         console.print("  the class mix was put right: a changed mix explains the window")
 
@@ -66,7 +75,7 @@ def _measured(found: MeasuredAccuracy) -> None:
         shown = interval(overall.value, overall.low, overall.high)
         console.print(
             f"measured by labels: {shown}, 95 % at every look ({overall.method})\n"
-            f"  from {overall.labels} labels of {overall.units} episodes"
+            f"  from {counted(overall.labels, 'label')} of {counted(overall.units, 'episode')}"
         )
     if found.without_probability:
         console.print(

@@ -38,16 +38,8 @@ def run(
 
 
 def _show(report: DecisionReport) -> None:
-    columns = ("rows>", "accepted>", "corrections>", "late>", "pending>", "duplicates>", "refused>")
-    row = (
-        report.rows,
-        report.accepted,
-        report.corrections,
-        report.late,
-        report.pending,
-        report.duplicates,
-        report.refused,
-    )
+    columns = ("rows>", "accepted>", "pending>", "duplicates>", "refused>")
+    row = (report.rows, report.accepted, report.pending, report.duplicates, report.refused)
     console.print(table(None, columns, [row]))
     if report.pending_subjects:
         more = report.pending - len(report.pending_subjects)
@@ -55,6 +47,16 @@ def _show(report: DecisionReport) -> None:
             "pending, for nothing is predicted about them yet: "
             + escape(", ".join(report.pending_subjects))
             + (f" and {more} more" if more else "")
+        )
+    if report.corrections or report.late:
+        console.print(
+            f"{report.corrections} corrected an earlier decision; {report.late} came after the "
+            "later decision that stands, and are history"
+        )
+    if report.long_before:
+        console.print(
+            f"[yellow]{report.long_before} were decided more than a year before the prediction; "
+            "they count all the same: check decided_at[/]"
         )
     if report.ignored_columns:
         console.print(f"columns not looked at: {escape(', '.join(report.ignored_columns))}")

@@ -6,7 +6,7 @@ from rich.markup import escape
 
 from monitor.commands.screen import console, moment, print_json, table
 from monitor.domain import Status
-from monitor.services.browse import ListedEvent, recent_events
+from monitor.services.browse import SEARCHED, ListedEvent, recent_events
 from monitor.wiring import open_store
 
 
@@ -24,6 +24,7 @@ def run(
         listed = recent_events(
             context, model=model, flagged=flagged, rejected=rejected, limit=limit
         )
+        recorded = len(listed) or context.events.count(model)
     if as_json:
         print_json(listed)
         return 0
@@ -40,8 +41,20 @@ def run(
         )
         for event in listed
     ]
-    console.print(table(None, columns, rows) if rows else "No such event is recorded yet.")
+    console.print(
+        table(None, columns, rows) if rows else _nothing(recorded, model, flagged, rejected)
+    )
     return 0
+
+
+def _nothing(recorded: int, model: str | None, flagged: bool, rejected: bool) -> str:
+    of = "" if model is None else f" of {model}"
+    if not recorded:
+        return f"Nothing{of} is recorded yet."
+    # Rejected ones are looked for among the latest only.
+    asked = " and ".join(["flagged"] * flagged + ["rejected"] * rejected)
+    of_these = f"the latest {SEARCHED:,} of these" if rejected and recorded > SEARCHED else "these"
+    return f"{recorded:,} events{of} are recorded; none of {of_these} was {asked}."
 
 
 def _prediction(event: ListedEvent) -> str:

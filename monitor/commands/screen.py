@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+TELLING = 0.5
+"""Width of an interval beyond which the value in it says nothing."""
 WIDTH_OF_FILES = 140
 """Columns of a line when output goes to a file or a pipe."""
 
@@ -62,10 +64,20 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write how many there are of something: ``1 label``, ``2 labels``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def interval(value: float | None, low: float | None, high: float | None) -> str:
-    """Write a share and how far it can be trusted, or that it is unknown."""
+    """Write a share and how far it can be trusted, or that it is unknown.
+
+    Where the interval holds more than half of all shares, it stands alone: the value says nothing.
+    """
     if value is None:
         return "[yellow]unknown[/]"
+    if low is not None and high is not None and high - low > TELLING:
+        return f"{percent(low)} … {percent(high)}"
     return f"{percent(value)} ({percent(low)} … {percent(high)})"
 
 

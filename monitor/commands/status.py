@@ -10,7 +10,16 @@ from rich.markup import escape
 
 from monitor.certificate import State
 from monitor.commands.alarms import alarm_table
-from monitor.commands.screen import age, clock, console, interval, percent, print_json, table
+from monitor.commands.screen import (
+    age,
+    clock,
+    console,
+    counted,
+    interval,
+    percent,
+    print_json,
+    table,
+)
 from monitor.commands.windows import name
 from monitor.domain import Mode
 from monitor.services.conclusion import Verdict
@@ -182,7 +191,7 @@ def _accuracy(model: ModelStatus, now: datetime) -> str:
         f"accuracy of {model.model}{span}: estimated {estimated}"
         + (f" ({escape(found.estimated_reason)})" if found.estimated_reason else "")
         + f"; measured {measured}"
-        + (f" from {found.labelled} labels" if found.labelled else "")
+        + (f" from {counted(found.labelled, 'label')}" if found.labelled else "")
         + (f" ({escape(found.measured_reason)})" if found.measured_reason else "")
     )
 

@@ -38,6 +38,11 @@ MENDING = frozenset({HoldReason.EARLY, HoldReason.METRIC_SOURCE, HoldReason.UNSU
 """Reasons whose owner is the machine: they go when what they rest on is over."""
 
 
+def identity(name: str) -> str:
+    """Reduce a name to what tells people apart: neither case nor spaces make somebody else."""
+    return " ".join(name.casefold().split())
+
+
 class End(StrEnum):
     """How an attempt ended; for good."""
 
@@ -62,6 +67,8 @@ class HeldReason(_Value, frozen=True, kw_only=True):
     since: datetime
     by: str
     detail: str
+    gates: tuple[str, ...] = ()
+    """Ids of the gates behind it."""
 
 
 class Hold(_Value, frozen=True, kw_only=True, tag_field="status", tag="hold"):

@@ -10,6 +10,7 @@ import numpy as np
 from monitor.domain import Alarm, AlarmState, Status
 from monitor.errors import NotFound
 from monitor.services.context import Context
+from monitor.services.identify import identify_alarm, identify_event
 from monitor.services.references import Reference
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit, AuditEntry
@@ -104,7 +105,7 @@ def recent_events(
     rejected: bool = False,
     limit: int = 20,
 ) -> list[ListedEvent]:
-    """List the newest events, newest first.
+    """List the newest events, newest first; none of a model that was never imported is an error.
 
     Parameters
     ----------
@@ -116,10 +117,17 @@ def recent_events(
         Only those. Rejected ones are looked for among the latest `SEARCHED`.
     limit
         At most this many.
+
+    Raises
+    ------
+    NotFound
+        If the model is unknown, and no event names it either.
     """
     found = context.events.recent(
         model, SEARCHED if rejected else limit, columns=COLUMNS, flagged_only=flagged
     )
+    if not found.num_rows:
+        _check_known(context, model)
     listed = [_listed(row) for row in found.to_pylist()]
     if rejected:
         listed = [event for event in listed if event.status is not Status.OK]
@@ -132,17 +140,12 @@ def show_event(context: Context, event_id: str) -> ShownEvent:
     Raises
     ------
     NotFound
-        If no such event is recorded.
+        If no event has this id, or begins so.
+    AmbiguousId
+        If several begin so.
     """
     columns = [*COLUMNS, "probabilities", "properties", "embedding"]
-    rows = context.events.by_ids([event_id], columns).to_pylist()
-    if not rows:
-        raise NotFound(
-            "event",
-            event_id,
-            "`fieldwatch events` lists the latest; a fresh one takes a second to be stored.",
-        )
-    [row] = rows
+    [row] = context.events.by_ids([identify_event(context, event_id)], columns).to_pylist()
     event = _listed(row)
     reference, remark = _reference(context, event)
     nearest: tuple[Resemblance, ...] = ()
@@ -192,10 +195,19 @@ def audit_trail(
 def list_alarms(
     context: Context, *, model: str | None = None, everything: bool = False, limit: int = 100
 ) -> list[Alarm]:
-    """List open alarms, or all of them, newest first."""
+    """List open alarms, or all of them, newest first.
+
+    Raises
+    ------
+    NotFound
+        If the model is unknown, so that it has no alarm for another reason than being well.
+    """
     with reading(context.engine) as conn:
         state = None if everything else AlarmState.OPEN
-        return Alarms(conn).all(model=model, state=state, limit=limit)
+        found = Alarms(conn).all(model=model, state=state, limit=limit)
+    if not found:
+        _check_known(context, model)
+    return found
 
 
 def show_alarm(context: Context, alarm_id: str) -> Alarm:
@@ -204,17 +216,26 @@ def show_alarm(context: Context, alarm_id: str) -> Alarm:
     Raises
     ------
     NotFound
-        If there is none, or there are several.
+        If there is none.
+    AmbiguousId
+        If several begin so.
     """
+    full = identify_alarm(context, alarm_id)
     with reading(context.engine) as conn:
-        alarm = Alarms(conn).get(alarm_id)
-        if alarm is not None:
-            return alarm
-        matching = [a for a in Alarms(conn).all(limit=10_000) if a.id.startswith(alarm_id)]
-    if len(matching) == 1:
-        return matching[0]
-    several = f"{len(matching)} ids begin so. " if matching else ""
-    raise NotFound("one alarm", alarm_id, f"{several}`fieldwatch alarms list --all` shows them.")
+        alarm = Alarms(conn).get(full)
+    assert alarm is not None, full
+    return alarm
+
+
+def _check_known(context: Context, model: str | None) -> None:
+    """Raise `NotFound` for a model that was never imported here."""
+    if model is None:
+        return
+    with reading(context.engine) as conn:
+        known = sorted({bundle.model for bundle in Bundles(conn).all()})
+    if model not in known:
+        listed = f"Those known are {', '.join(known)}." if known else "None was imported yet."
+        raise NotFound("model", model, listed)
 
 
 def _reference(context: Context, event: ListedEvent) -> tuple[Reference | None, str | None]:

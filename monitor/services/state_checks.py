@@ -15,6 +15,7 @@ from monitor.services.findings import Finding, Verdict, fault, fine
 from monitor.settings import Addresses
 from monitor.store.bundles import Bundles, BundleState
 from monitor.store.engine import database_now, reading
+from monitor.store.intakes import Intakes
 from monitor.store.keys import Keys
 from monitor.store.kill_latches import KillLatches
 from monitor.store.migration import check_current
@@ -49,8 +50,23 @@ def state_store(context: Context, _: Addresses) -> Iterator[Finding]:
 
 
 def events_table(context: Context, _: Addresses) -> Iterator[Finding]:
-    """Readable?"""
-    yield fine("events", f"{context.events.count():,} events recorded")
+    """Readable, and does it still hold what was taken in?"""
+    with reading(context.engine) as conn:
+        taken_in = {m: sum(counts.values()) for m, counts in Intakes(conn).all().items()}
+    # Counted after what was taken in, so that events which arrive meanwhile lack nothing.
+    recorded = {model: context.events.count(model) for model in taken_in}
+    lacking = {m: taken_in[m] - held for m, held in recorded.items() if held < taken_in[m]}
+    for model, lost in sorted(lacking.items()):
+        yield fault(
+            "events",
+            f"{lost:,} of the {taken_in[model]:,} events of {model} that the monitor took in are "
+            f"gone: the events table ({context.settings.store.events}) was deleted, or replaced by "
+            "another",
+            "stop both processes and restore the table from a backup; without one, detectors keep "
+            "what they learnt, and those events cannot be shown or explained any more",
+        )
+    if not lacking:
+        yield fine("events", f"{context.events.count():,} events recorded")
 
 
 def keys(context: Context, _: Addresses) -> Iterator[Finding]:

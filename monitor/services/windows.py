@@ -21,6 +21,7 @@ from reference_data.summary import Summary, merge_all
 from reference_data.window_reference import Absent, WindowReference
 
 DEFAULT_SPAN = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
 CAVEAT = (
     "These p-values are for one look; they explain and size, and never page. "
     "Alarms come from the streams, which are calibrated for looking all the time."
@@ -42,6 +43,8 @@ class WindowReport:
     """Summaries that were merged."""
     missing: int
     """Windows inside it without a summary."""
+    waiting: int
+    """Predictions of the range that are not summarised yet, and so not among `predictions`."""
     predictions: int
     episodes: int
     rejected: int
@@ -64,6 +67,7 @@ class _Range:
     """The same for all events, or those of the segment."""
     missing: int
     outdated: int
+    waiting: int
     summarised_to: datetime | None
 
 
@@ -104,6 +108,8 @@ def compare(
         stored = Summaries(conn)
         everything = stored.between(model, since, until)
         missing, outdated = Windows(conn).undone(assess.JOB, model, since, until)
+        summarised_to = Windows(conn).newest_end(assess.JOB, model)
+        window = Window(start=since, end=until)
         found = _Range(
             registered=Bundles(conn).trusted(routes[model].bundle_sha),
             everything=everything,
@@ -112,9 +118,29 @@ def compare(
             else stored.between(model, since, until, segment=segment),
             missing=missing,
             outdated=outdated,
-            summarised_to=Windows(conn).newest_end(assess.JOB, model),
+            waiting=_waiting(context, model, window, everything, summarised_to),
+            summarised_to=summarised_to,
         )
-    return _report(context, found, Window(start=since, end=until), segment)
+    return _report(context, found, window, segment)
+
+
+def _waiting(
+    context: Context,
+    model: str,
+    window: Window,
+    summarised: Sequence[StoredSummary],
+    summarised_to: datetime | None,
+) -> int:
+    """Count the predictions of a range that no summary holds yet, whole windows only."""
+    length = context.settings.monitor.window_s
+    start = assess.floor(window.start - _TICK, length) + timedelta(seconds=length)
+    # What lies after the last window is waiting; what one window reaches over is left out.
+    is_open = summarised_to is None or summarised_to < window.end
+    end = window.end if is_open else assess.floor(window.end, length)
+    if start >= end:
+        return 0
+    answered = context.events.count_answered(model, start, end)
+    return max(0, answered - sum(Summary.from_bytes(each.data).n for each in summarised))
 
 
 def differences(
@@ -174,6 +200,7 @@ def _report(context: Context, found: _Range, window: Window, segment: str) -> Wi
         window=window,
         windows=len({each.window.start for each in found.chosen}),
         missing=found.missing,
+        waiting=found.waiting,
         predictions=summary.n,
         episodes=sum(each.episodes for each in summary.sums.values()),
         rejected=summary.rejected,
@@ -209,6 +236,9 @@ def _judge_range(
         )
     if found.outdated:
         gaps.append(f"{found.outdated} windows are being revised for events that came late")
+    if found.waiting:
+        of = " of all segments" if segment else ""
+        remarks.append(f"predictions{of} of this range not summarised yet: {found.waiting}")
     revised = len({each.window for each in found.everything if each.revision})
     if revised:
         remarks.append(f"{revised} windows were revised for events that came late")

@@ -142,6 +142,11 @@ class Alarms:
         row = self._conn.execute(select(alarms).where(alarms.c.id == alarm_id)).one_or_none()
         return None if row is None else _alarm(row)
 
+    def ids_beginning(self, prefix: str, limit: int) -> list[str]:
+        """List ids that begin so, the newest alarms first."""
+        query = select(alarms.c.id).where(alarms.c.id.startswith(prefix, autoescape=True))
+        return list(self._conn.scalars(query.order_by(alarms.c.opened_at.desc()).limit(limit)))
+
     def all(
         self,
         *,

@@ -255,6 +255,12 @@ class EventLog:
         """Read events by id, in order of id; ids that are not there are left out."""
         return self._query(columns, predicates.with_ids(sorted(set(ids))), "ORDER BY event_id")
 
+    def ids_beginning(self, prefix: str, limit: int) -> list[str]:
+        """List ids that begin so, in order."""
+        rest = f"ORDER BY event_id LIMIT {int(limit)}"
+        found = self._query(["event_id"], predicates.ids_beginning(prefix), rest)
+        return [str(each) for each in found["event_id"].to_pylist()]
+
     def of_cases(self, model: str, cases: Iterable[str], columns: Sequence[str]) -> pa.Table:
         """Read a model's events of these cases, in the order of (time, writer, seq)."""
         where = f"{predicates.of_model(model)} AND {predicates.of_cases(sorted(set(cases)))}"
@@ -346,6 +352,11 @@ class EventLog:
     def count(self, model: str | None = None) -> int:
         """Count the events of a model, or of all, from the table's log alone."""
         return pc.sum(self._files(model)["num_records"]).as_py() or 0
+
+    def count_answered(self, model: str, start: datetime, end: datetime) -> int:
+        """Count the predictions of a model in [start, end), by whichever version."""
+        parts = [predicates.of_model(model), predicates.between(start, end), "status = 'ok'"]
+        return self._count(" AND ".join(parts))
 
     def _newest_since(self, model: str | None, limit: int) -> datetime | None:
         """Find a time since which there are `limit` events: older files need no opening."""

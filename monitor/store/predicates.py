@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 
 from monitor.errors import TimeNotAware
 
+MOST = "\U0010ffff"
+"""No text that goes on after a prefix is above the prefix and this."""
+
 
 def text(value: str) -> str:
     """Quote a string."""
@@ -64,6 +67,14 @@ def with_ids(ids: Sequence[str]) -> str:
     listed = ", ".join(text(event_id) for event_id in ids)
     return (
         f"event_id >= {text(min(ids))} AND event_id <= {text(max(ids))} AND event_id IN ({listed})"
+    )
+
+
+def ids_beginning(prefix: str) -> str:
+    """Select events whose id begins so; the range lets whole files be left out."""
+    return (
+        f"event_id >= {text(prefix)} AND event_id < {text(prefix + MOST)} "
+        f"AND starts_with(event_id, {text(prefix)})"
     )
 
 

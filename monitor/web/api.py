@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from monitor.domain import Alarm, Person, Role, Window
@@ -23,6 +22,7 @@ from monitor.services.streams import budget
 from monitor.services.streams.affected import AffectedStream, list_affected
 from monitor.services.streams.reading import StreamStatus
 from monitor.store.audit import AuditEntry
+from monitor.web.manual import describe
 
 router = APIRouter(prefix="/v1")
 
@@ -341,7 +341,4 @@ def release(context: InContext, by: By, change: KillChange) -> KillAnswer:
     return KillAnswer(armed=False, changed=changed)
 
 
-for _route in router.routes:
-    if isinstance(_route, APIRoute):
-        # The manual shows beside an address what its function says, not what it is called.
-        _route.summary, _, _route.description = _route.description.partition("\n")
+describe(router)

@@ -38,8 +38,15 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.OptionInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.HomeUnusable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RolloutActive: HTTPStatus.CONFLICT,
+    errors.RolloutRefused: HTTPStatus.CONFLICT,
+    errors.ApprovalRefused: HTTPStatus.CONFLICT,
+    errors.PlanChanged: HTTPStatus.CONFLICT,
+    errors.PlanRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.PersonNeeded: HTTPStatus.FORBIDDEN,
+    errors.SecondPersonNeeded: HTTPStatus.FORBIDDEN,
     errors.AlarmResolved: HTTPStatus.CONFLICT,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.AmbiguousId: HTTPStatus.CONFLICT,
     errors.DecisionsUnreadable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PlanUnreadable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PlanInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -75,10 +82,7 @@ def status_of(error: Exception) -> HTTPStatus:
 def respond(_: Request, error: Exception) -> JSONResponse:
     """Answer with the error's sentence."""
     status = status_of(error)
-    code = "".join(
-        f"_{letter.lower()}" if letter.isupper() else letter for letter in type(error).__name__
-    ).lstrip("_")
-    response = JSONResponse({"error": code, "detail": str(error)}, status)
+    response = JSONResponse({"error": errors.code_of(error), "detail": str(error)}, status)
     if status is HTTPStatus.UNAUTHORIZED:
         response.raw_headers.extend((b"www-authenticate", challenge) for challenge in CHALLENGES)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:

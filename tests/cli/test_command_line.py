@@ -55,6 +55,7 @@ COMMANDS = {
     "explain",
     "rebaseline",
     "audit",
+    "review",
 }
 
 
@@ -165,6 +166,63 @@ def test_an_unexpected_fault_is_one_line_unless_debugging(
     assert err.startswith("fieldwatch: unexpected ZeroDivisionError: boom")
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "status"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "ending"),
+    [
+        (("events", "show", "nonsense"), "not_found", 1),
+        (("explain", "bears", "--last", "soon"), "option_invalid", 2),
+        (("status", "--no-such-option"), "usage", 2),
+        (("keys", "create"), "usage", 2),
+    ],
+)
+def test_with_json_a_fault_is_one_object_on_stderr(
+    words: tuple[str, ...], code: str, ending: int, installation: Installation, run: Run
+) -> None:
+    installation.serve()
+    ended, out, err = run(*words, "--json")
+    assert (ended, out) == (ending, "")
+    assert (said := json.loads(err))["error"] == code
+    assert run(*words)[0] == ending
+    assert set(said) == {"error", "message"}
+
+
+def test_a_model_nobody_imported_is_not_taken_for_a_quiet_one(
+    installation: Installation, run: Run
+) -> None:
+    bundle = installation.serve()
+    assert "Nothing of bears is recorded yet." in run("events", "--model", "bears")[1]
+    assert "No alarm stands open." in run("alarms", "list", "--model", "bears")[1]
+    installation.healthy(bundle, 3)
+    _, out, _ = run("events", "--rejected")
+    assert "3 events are recorded; none of these was rejected." in out
+    for command in (("events",), ("alarms", "list")):
+        code, out, err = run(*command, "--model", "nobody")
+        assert (code, out) == (1, "")
+        assert "there is no model nobody. Those known are bears." in err
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_is_the_only_one(
+    installation: Installation, run: Run
+) -> None:
+    bundle = installation.serve()
+    alone, *alike = (
+        msgspec.structs.replace(installation.event(bundle), event_id=f"{name}-7000-8000")
+        for name in ("019ac3d2", "019b0000-1", "019b0000-2")
+    )
+    installation.record([alone, *alike])
+
+    assert parsed(run, "events", "show", "019ac3d2")["event"]["event_id"] == alone.event_id
+    assert parsed(run, "events", "show", "019b0000-2")["event"]["event_id"] == alike[1].event_id
+    code, _, err = run("events", "show", "019b0000")
+    assert code == 1
+    assert all(each.event_id in err for each in alike)
+    assert alone.event_id not in err
+    code, _, err = run("events", "explain", "019ac3")
+    assert "Give its whole id, or 8 characters of it." in err
+    for wild in ("019ac3d%", "019ac3d_", "019ac3d2'", "*" * 8):
+        assert run("events", "show", wild)[0] == 1
 
 
 def test_status_shows_models_evidence_and_alarms(with_alarm: Installation, run: Run) -> None:

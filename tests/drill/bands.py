@@ -10,8 +10,6 @@ import numpy as np
 from monitor.domain import Stage
 from monitor.rollouts.snapshot import Snapshot
 from monitor.store.bundles import Bundles
-from monitor.store.engine import connect
-from monitor.store.migration import migrate
 from monitor.store.routes import Routes
 from monitor.store.settings import StoreSettings
 from reference_data import pictures, shifted, shifted_pass
@@ -20,6 +18,7 @@ from reference_data.pictures import Picture
 from reference_data.scoring import Scorer
 from reference_data.shifted_pass import Grade
 from tests.reference_data.test_build_and_score import build, make_bundle, make_data, tiny_model
+from tests.templates import migrated
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 PICTURES = 24
@@ -57,8 +56,7 @@ def make(folder: Path, grades: list[Grade] | None = None) -> Bundle:
 
 def serve(home: Path, bundle: Bundle) -> None:
     """Make an installation that serves it."""
-    engine = connect(StoreSettings(home=home))
-    migrate(engine)
+    engine = migrated(StoreSettings(home=home))
     manifest = bundle.manifest
     with engine.begin() as conn:
         Bundles(conn).register(

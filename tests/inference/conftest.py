@@ -1,6 +1,7 @@
 """A real gateway on a loopback port, in a thread, serving a tiny bundle."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,14 @@ from tests.inference.tiny_model import Installation, install, make_bundle
 LIMITS = LimitOptions(
     max_upload_bytes=200_000, max_pixels=1_000_000, max_infer_bytes=300_000, max_infer_items=8
 )
+
+
+STRANGER = httpx.Client(
+    verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    limits=httpx.Limits(max_keepalive_connections=0),
+    timeout=20,
+)
+"""A client without a key. `httpx.get` would read the authorities of TLS anew for each request."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,9 @@ def serving(home: Path, **options: Any) -> Iterator[Gateway]:
     key = {"Authorization": f"Bearer {installation.tokens[Role.SERVICE]}"}
     try:
         wait_for(lambda: server.started)
-        wait_for(lambda: httpx.get(f"{url}/readyz").status_code == 200)
-        with httpx.Client(base_url=url, headers=key, timeout=20) as client:
+        wait_for(lambda: STRANGER.get(f"{url}/readyz").status_code == 200)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with httpx.Client(base_url=url, headers=key, timeout=20, verify=tls) as client:
             yield Gateway(url, app, installation, bundle, client)
     finally:
         server.should_exit = True

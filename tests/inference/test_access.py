@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.openapi.models import OpenAPI
 from fastapi.routing import APIRoute
@@ -20,7 +19,7 @@ from inference.metrics import Metrics
 from inference.recorder import Counts
 from monitor.domain import Role
 from reference_data.errors import RejectionCause
-from tests.inference.conftest import Gateway
+from tests.inference.conftest import STRANGER, Gateway
 from tests.inference.tiny_model import encoded, picture
 
 METRICS = Path(__file__).parents[2] / "dashboards" / "metrics.md"
@@ -41,8 +40,8 @@ def test_every_endpoint_but_health_needs_a_key(gateway: Gateway) -> None:
     seen = set(endpoints(gateway))
     assert {("POST", "/predict"), ("GET", "/metrics"), ("GET", "/docs")} <= seen
     for method, path in seen:
-        without = httpx.request(method, f"{gateway.url}{path}")
-        wrong = httpx.request(method, f"{gateway.url}{path}", headers={"X-API-Key": "fw_x"})
+        without = STRANGER.request(method, f"{gateway.url}{path}")
+        wrong = STRANGER.request(method, f"{gateway.url}{path}", headers={"X-API-Key": "fw_x"})
         if path in OPEN:
             assert without.status_code in {200, 405}, path
             continue
@@ -55,7 +54,7 @@ def test_every_endpoint_but_health_needs_a_key(gateway: Gateway) -> None:
 def test_a_viewer_reads_and_does_not_predict(gateway: Gateway) -> None:
     key = {"X-API-Key": gateway.installation.tokens[Role.VIEWER]}
     for method, path in endpoints(gateway):
-        answer = httpx.request(method, f"{gateway.url}{path}", headers=key)
+        answer = STRANGER.request(method, f"{gateway.url}{path}", headers=key)
         if method == "POST":
             assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
             assert "service" in answer.json()["detail"]
@@ -71,7 +70,7 @@ def test_a_key_is_taken_as_bearer_as_header_and_as_a_browsers_password(gateway: 
         {"X-API-Key": token},
         {"Authorization": f"Basic {basic}"},
     ):
-        assert httpx.get(f"{gateway.url}/v1/models", headers=headers).status_code == 200
+        assert STRANGER.get(f"{gateway.url}/v1/models", headers=headers).status_code == 200
 
 
 def test_requests_without_a_good_key_are_counted_and_not_recorded(gateway: Gateway) -> None:
@@ -84,9 +83,9 @@ def test_requests_without_a_good_key_are_counted_and_not_recorded(gateway: Gatew
     assert gateway.context.recorder is not None
     accepted = gateway.context.recorder.counts().accepted
     before = count("401"), count("403")
-    httpx.post(f"{gateway.url}/predict", files={"file": ("x", b"x")})
+    STRANGER.post(f"{gateway.url}/predict", files={"file": ("x", b"x")})
     viewer = {"X-API-Key": gateway.installation.tokens[Role.VIEWER]}
-    httpx.post(f"{gateway.url}/predict", files={"file": ("x", b"x")}, headers=viewer)
+    STRANGER.post(f"{gateway.url}/predict", files={"file": ("x", b"x")}, headers=viewer)
     assert (count("401"), count("403")) == (before[0] + 1, before[1] + 1)
     assert gateway.context.recorder.counts().accepted == accepted
 

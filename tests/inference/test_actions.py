@@ -12,17 +12,16 @@ from inference.actions import MOST_HELD, Actions
 from inference.plan import Plan
 from monitor.domain import Stage
 from monitor.rollouts.snapshot import Scope, Snapshot
-from monitor.store.engine import connect, reading
+from monitor.store.engine import reading
 from monitor.store.keys import KeyRing
-from monitor.store.migration import migrate
 from monitor.store.settings import StoreSettings
 from monitor.store.spent_actions import SpentActions
+from tests.templates import migrated
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = connect(StoreSettings(home=tmp_path))
-    migrate(engine)
+    engine = migrated(StoreSettings(home=tmp_path))
     yield engine
     engine.dispose()
 
@@ -99,8 +98,7 @@ def test_actions_of_another_day_attempt_or_budget_are_nobodys(engine: Engine) ->
 
 
 def test_without_the_store_what_is_held_may_be_spent_and_nothing_more(tmp_path: Path) -> None:
-    engine = connect(StoreSettings(home=tmp_path))
-    migrate(engine)
+    engine = migrated(StoreSettings(home=tmp_path))
     actions, snapshot = Actions(engine), limited(40)
     actions.refill(plan_of(snapshot))
     engine.dispose()

@@ -8,9 +8,8 @@ import pytest
 from inference.app import running
 from inference.settings import GatewayOptions, GatewaySettings
 from monitor.domain import Role
-from monitor.store.engine import connect
-from monitor.store.migration import migrate
 from monitor.store.settings import StoreSettings
+from tests.templates import migrated
 
 
 @pytest.mark.parametrize(("host", "made"), [("127.0.0.1", True), ("0.0.0.0", False)])
@@ -18,8 +17,7 @@ def test_the_first_start_on_loopback_makes_a_key_the_gateway_knows_at_once(
     host: str, made: bool, tmp_path: Path
 ) -> None:
     store = StoreSettings(home=tmp_path)
-    engine = connect(store)
-    migrate(engine)
+    engine = migrated(store)
     engine.dispose()
     settings = GatewaySettings(store=store, gateway=GatewayOptions(host=host, id="gw"))
 

@@ -16,7 +16,7 @@ import pytest
 
 from monitor.domain import Role
 from monitor.store.events import EventLog
-from tests.inference.conftest import free_port, wait_for
+from tests.inference.conftest import STRANGER, free_port, wait_for
 from tests.inference.tiny_model import encoded, install, make_bundle, picture
 
 pytestmark = pytest.mark.servers
@@ -42,7 +42,7 @@ def process(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 def ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+        return STRANGER.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -15,7 +15,7 @@ from monitor.store.engine import connect
 from monitor.store.gateways import Gateways
 from monitor.store.kill_latches import KillLatches
 from reference_data.bundle import Bundle
-from tests.inference.conftest import Gateway, serving, wait_for
+from tests.inference.conftest import STRANGER, Gateway, serving, wait_for
 from tests.inference.tiny_model import NOW, encoded, make_bundle, picture
 
 
@@ -66,7 +66,7 @@ def test_a_spoilt_bundle_is_refused_by_its_file_and_the_previous_one_serves_on(
         gateway.installation.serve(second)
         wait_for(lambda: sentence in reason(gateway))
         assert predicted(gateway).json()["version"] == "1"
-        ready = httpx.get(f"{gateway.url}/readyz")
+        ready = STRANGER.get(f"{gateway.url}/readyz")
         assert ready.status_code == 200
         assert sentence in ready.json()["degraded"][0]
         assert sentence in gateway.client.get("/v2/models/colours/ready").json()["reason"]
@@ -103,10 +103,14 @@ def test_a_withdrawn_bundle_is_not_served_any_more(tmp_path: Path) -> None:
         assert "withdrawn by ann" in body["detail"]
         event = gateway.event(body["event_id"])
         assert (event["status"], event["cause"]) == ("error", "not_ready")
-        ready = httpx.get(f"{gateway.url}/readyz")
+        ready = STRANGER.get(f"{gateway.url}/readyz")
         assert ready.status_code == 503
         assert "withdrawn" in ready.json()["missing"][0]
-        assert httpx.get(f"{gateway.url}/healthz").status_code == 200
+        assert STRANGER.get(f"{gateway.url}/healthz").status_code == 200
+        for path in ("/healthz", "/v2/health/live"):
+            assert STRANGER.head(f"{gateway.url}{path}").status_code == 200
+        for path in ("/readyz", "/v2/health/ready"):
+            assert STRANGER.head(f"{gateway.url}{path}").status_code == ready.status_code
 
 
 def test_a_restored_bundle_is_served_after_a_while(
@@ -127,7 +131,7 @@ def test_a_restored_bundle_is_served_after_a_while(
 def test_two_models_must_be_told_apart(tmp_path: Path) -> None:
     with serving(tmp_path) as gateway:
         gateway.installation.serve(make_bundle(tmp_path / "bundles", name="shades"))
-        wait_for(lambda: httpx.get(f"{gateway.url}/readyz").json()["ready"])
+        wait_for(lambda: STRANGER.get(f"{gateway.url}/readyz").json()["ready"])
         wait_for(lambda: predicted(gateway).status_code == 400)
         body = predicted(gateway).json()
         assert body["error"] == "missing_field"

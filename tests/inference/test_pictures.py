@@ -20,7 +20,7 @@ LIMITS = DecodeLimits()
 
 
 def rules(*, flagged: bool = True, share: float = 0.01) -> KeepRules:
-    return KeepRules(flagged=flagged, share=share, longest_side=64, limits=LIMITS)
+    return KeepRules(flagged=flagged, share=share, sealed_share=1.0, longest_side=64, limits=LIMITS)
 
 
 def size_of(jpeg: bytes | None) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,7 +17,7 @@ from inference.settings import LimitOptions
 from monitor.store.event import UNKNOWN_MODEL
 from reference_data.preprocess import DecodeLimits
 from reference_data.scoring import Scored, Scorer
-from tests.inference.conftest import Gateway, serving
+from tests.inference.conftest import STRANGER, Gateway, serving
 from tests.inference.tiny_model import encoded, picture
 
 
@@ -294,4 +293,4 @@ def test_without_recording_every_answer_says_so(tmp_path: Path) -> None:
     with serving(tmp_path, recording=False) as gateway:
         answer = gateway.client.post("/predict", files={"file": ("x", encoded(picture()))})
         assert answer.json()["reason"] == "not_recorded"
-        assert "recording is switched off" in httpx.get(f"{gateway.url}/readyz").text
+        assert "recording is switched off" in STRANGER.get(f"{gateway.url}/readyz").text

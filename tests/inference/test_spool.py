@@ -2,14 +2,16 @@
 
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference.__main__ import main as gateway_main
 from inference.errors import SpoolInUse
-from inference.spool import Spool
+from inference.spool import Spool, check_free
 
 
 def opened(folder: Path, segment_bytes: int = 4096) -> Spool:
@@ -216,8 +218,28 @@ def test_two_processes_never_share_a_folder(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     with pytest.raises(SpoolInUse, match="in use by another gateway"):
         opened(tmp_path)
+    with pytest.raises(SpoolInUse, match="in use by another gateway"):
+        check_free(tmp_path)
     spool.close()
+    check_free(tmp_path)
     opened(tmp_path).close()
+
+
+def test_a_second_gateway_of_the_same_id_ends_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FIELDWATCH_HOME", str(tmp_path))
+    monkeypatch.setenv("FIELDWATCH_GATEWAY__ID", "gw")
+    monkeypatch.setattr(sys, "argv", ["inference"])
+    monkeypatch.setattr("inference.__main__.lighten", lambda: None)
+    first = opened(tmp_path / "spool" / "gw")
+
+    assert gateway_main() == 1
+
+    said = capsys.readouterr().err
+    assert said.startswith("fieldwatch gateway: the spool")
+    assert said.count("\n") == 1
+    first.close()
 
 
 def test_a_short_write_is_undone_and_the_next_frame_is_whole(

@@ -20,7 +20,6 @@ from monitor.rollouts.snapshot import Snapshot
 from monitor.store.bundles import Bundles
 from monitor.store.engine import connect
 from monitor.store.keys import Keys
-from monitor.store.migration import migrate
 from monitor.store.routes import Routes
 from monitor.store.settings import StoreSettings
 from reference_data import bundle as bundles
@@ -31,6 +30,7 @@ from reference_data.scores.semantic import SemanticScore
 from reference_data.scores.training import Training
 from reference_data.scoring import Network
 from reference_data.steps import Resize, ToFloat
+from tests.templates import bundle_like, migrated
 
 ONNX = Path(__file__).with_name("tiny.onnx")
 SIDE = 16
@@ -94,6 +94,12 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 def make_bundle(parent: Path, *, name: str = "colours", version: str = "1") -> Bundle:
     """Write a bundle as importing would, fitted and calibrated on drawn pictures."""
+    return bundle_like(
+        ("tiny", name, version), lambda folder: _make_bundle(folder, name, version), parent / name
+    )
+
+
+def _make_bundle(folder: Path, name: str, version: str) -> Bundle:
     colours = ("blue", "green", "red")
     images = [picture(colours[seed % 3], seed) for seed in range(300)]
     labels = np.array([seed % 3 for seed in range(300)])
@@ -134,7 +140,7 @@ def make_bundle(parent: Path, *, name: str = "colours", version: str = "1") -> B
         "scores.npz": _archive(fitted),
         "reference.npz": _archive(reference),
     }
-    return bundles.write(parent / name, manifest, files)
+    return bundles.write(folder, manifest, files)
 
 
 def _archive(arrays: Mapping[str, Any]) -> bytes:
@@ -197,8 +203,7 @@ class Installation:
 def install(home: Path) -> Installation:
     """Make the state store, and a key of every role."""
     store = StoreSettings(home=home)
-    engine = connect(store)
-    migrate(engine)
+    engine = migrated(store)
     with engine.begin() as conn:
         tokens = {role: Keys(conn).create(f"{role} person", role, NOW) for role in Role}
     engine.dispose()

@@ -23,7 +23,6 @@ from monitor.store.bundles import Bundles
 from monitor.store.engine import connect
 from monitor.store.event import Event, to_arrow
 from monitor.store.events import EventLog
-from monitor.store.migration import migrate
 from monitor.store.routes import Routes
 from monitor.store.settings import StoreSettings
 from reference_data import held_out
@@ -31,6 +30,7 @@ from reference_data.bundle import Bundle, Counts, Manifest, Parity, write
 from reference_data.held_out import HeldOut
 from reference_data.preprocess import Preprocessing
 from reference_data.steps import RequireSize, ToFloat
+from tests.templates import bundle_like, migrated
 
 START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
 """Recent, for the windows of the record are judged by the database's own clock."""
@@ -49,6 +49,18 @@ def write_bundle(
     more: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle whose reference is made up and whose model is nothing; `more` are files."""
+    files = dict(more or {})
+    key = ("made up", name, version, certified, *sorted(files.items()))
+
+    def make(folder: Path) -> Bundle:
+        return _write_bundle(folder, name, version, certified, files)
+
+    return bundle_like(key, make, parent)
+
+
+def _write_bundle(
+    parent: Path, name: str, version: str, certified: bool, more: Mapping[str, bytes]
+) -> Bundle:
     rng = np.random.default_rng(11)
     arrays = io.BytesIO()
     np.savez(
@@ -95,7 +107,7 @@ def write_bundle(
         "model.onnx": b"no model",
         "reference.npz": arrays.getvalue(),
         "reference.parquet": items.getvalue(),
-        **(more or {}),
+        **more,
     }
     return write(parent, manifest, files)
 
@@ -137,8 +149,7 @@ class Installation:
             store=StoreSettings(home=home, database_url=database_url),
             monitor=options or MonitorOptions(detectors=detectors),
         )
-        self.engine = connect(self.settings.store)
-        migrate(self.engine)
+        self.engine = migrated(self.settings.store)
         self.seq = 0
         self.clock = START
         self.rng = np.random.default_rng(3)

@@ -78,7 +78,8 @@ def test_decisions_may_come_out_of_order(installation: Installation, monitor: Co
         {"case_id": "c1", "label": "black", "decided_at": (at - timedelta(hours=5)).isoformat()},
     )
 
-    assert (report.accepted, report.late, report.corrections) == (2, 1, 0)
+    assert (report.accepted, report.pending) == (0, 2)
+    assert (report.late, report.corrections) == (1, 0)
     assert labels(monitor) == {"c1": "teddy"}
 
 
@@ -97,8 +98,27 @@ def test_a_decision_may_come_before_its_prediction_and_waits(
         {"case_id": "c2", "label": "black"},
         {"event_id": "nobody", "label": "black"},
     )
-    assert (early.pending, early.pending_subjects) == (1, ("c1",))
+    assert (early.accepted, early.pending, early.pending_subjects) == (0, 1, ("c1",))
+    assert (later.accepted, later.corrections) == (1, 1)
     assert (later.pending, later.pending_subjects) == (2, ("c2", "nobody"))
+
+
+def test_a_decision_far_older_than_its_prediction_counts_and_is_pointed_at(
+    installation: Installation, monitor: Context
+) -> None:
+    bundle = installation.serve()
+    events = installation.healthy(bundle, 2)
+    ages = (timedelta(days=300), timedelta(days=400))
+
+    report = deliver(
+        monitor,
+        *(
+            {"event_id": event, "label": "black", "decided_at": (monitor.clock() - age).isoformat()}
+            for event, age in zip(events, ages, strict=True)
+        ),
+    )
+
+    assert (report.accepted, report.long_before) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +131,7 @@ def test_a_decision_may_come_before_its_prediction_and_waits(
         ({"case_id": "c", "label": "black", "decided_at": "yesterday"}, "write it like"),
         ({"case_id": "c", "label": "black", "decided_at": "2026-01-01T10:00:00"}, "time zone"),
         ({"case_id": "c", "label": "black", "decided_at": "2126-01-01T10:00:00Z"}, "to come"),
+        ({"case_id": "c", "label": "black", "decided_at": "1999-12-31T10:00:00Z"}, "ten years ago"),
         ({"case_id": "c", "label": "black", "inclusion_probability": "0"}, "above 0"),
         ({"case_id": "c", "label": "black", "inclusion_probability": "nan"}, "above 0"),
         ({"case_id": "c", "label": "black", "inclusion_probability": "often"}, "above 0"),
@@ -129,7 +150,7 @@ def test_a_row_that_could_never_count_is_refused_and_named(
 
     report = deliver(monitor, {"case_id": "good", "label": "black"}, row)
 
-    assert (report.accepted, report.refused) == (1, 1)
+    assert (report.pending, report.refused) == (1, 1)
     assert report.refusals[0].row == 2
     assert reason in report.refusals[0].reason
 
@@ -203,7 +224,7 @@ def test_a_file_of_decisions_is_imported_from_the_command_line(
         main([*command, "--json"])
     report = json.loads(capsys.readouterr().out)
     assert ended.value.code == 1
-    assert (report["accepted"], report["pending"]) == (2, 2)
+    assert (report["accepted"], report["pending"]) == (0, 2)
     assert report["ignored_columns"] == ["weather"]
     assert {refusal["row"] for refusal in report["refusals"]} == {
         ".csv": {3},

@@ -1,5 +1,6 @@
 """The doctor names each usual fault, and how to mend it."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from monitor.services.doctor import examine
 from monitor.services.findings import Finding, Verdict
+from monitor.services.ingest import ingest
 from monitor.services.kill_switch import arm
 from monitor.settings import Addresses, GatewayAddress, MonitorAddress, MonitorSettings
 from monitor.store.bootstrap import ensure_admin_key
@@ -139,6 +141,20 @@ def test_records_that_wait_too_long_are_found(
     monkeypatch.setattr("monitor.services.state_checks.SPOOL_WAIT_S", -1.0)
     [stuck] = faults(installation, "spool")
     assert "records wait" in stuck.found
+
+
+def test_events_that_were_taken_in_and_are_gone_are_missed(installation: Installation) -> None:
+    bundle = installation.serve()
+    installation.healthy(bundle, 12)
+    ingest(installation.monitor(), installation.clock)
+    assert faults(installation, "events") == []
+
+    shutil.rmtree(installation.settings.store.events)
+    [deleted] = faults(installation, "events")
+    assert "12 of the 12 events of bears that the monitor took in are gone" in deleted.found
+    installation.healthy(bundle, 5)
+    [made_anew] = faults(installation, "events")
+    assert "7 of the 12 events" in made_anew.found
 
 
 def test_an_armed_latch_and_the_kill_file_are_noted(installation: Installation) -> None:

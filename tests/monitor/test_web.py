@@ -199,6 +199,8 @@ def test_health_touches_nothing_and_readiness_touches_what_we_need(
         conn.exec_driver_sql("DROP TABLE alembic_version")
     assert client.get("/readyz").status_code == 503
     assert client.get("/healthz").status_code == 200
+    assert client.head("/healthz").status_code == 200
+    assert client.head("/readyz").status_code == client.get("/readyz").status_code
 
 
 def test_every_error_has_its_status() -> None:

@@ -123,6 +123,7 @@ def test_a_healthy_range_is_measured_and_nothing_differs(short_windows: Installa
 
     assert found.status is MeasurementStatus.MEASURED
     assert (found.predictions, found.episodes, found.missing) == (900, 900, 0)
+    assert found.waiting == 0
     assert found.windows > 1
     assert surprises(found) == []
     kinds = {each.kind for each in found.findings}
@@ -202,6 +203,23 @@ def test_a_merged_range_is_the_sum_of_its_windows_bit_by_bit(short_windows: Inst
     assert forward.unsummed == 0
 
 
+def test_predictions_that_no_window_holds_yet_are_counted(short_windows: Installation) -> None:
+    bundle = short_windows.serve(more=FILES)
+    short_windows.record(healthy(short_windows, bundle, 40))
+    assert report(short_windows).waiting == 40
+    assess(short_windows.monitor())
+    late = [
+        replace(event, at=datetime.now(UTC) - timedelta(seconds=9))
+        for event in healthy(short_windows, bundle, 3)
+    ]
+    short_windows.record(late)
+
+    found = compare(short_windows.monitor(), "bears", start=START)
+
+    assert (found.predictions, found.waiting) == (40, 3)
+    assert "predictions of this range not summarised yet: 3" in found.notes
+
+
 def test_a_window_that_was_not_summarised_leaves_the_range_inconclusive(
     short_windows: Installation,
 ) -> None:
@@ -218,6 +236,7 @@ def test_a_window_that_was_not_summarised_leaves_the_range_inconclusive(
 
     assert found.status is MeasurementStatus.INCONCLUSIVE
     assert found.missing == 1
+    assert found.waiting == 900 - found.predictions > 0
     assert "1 windows inside this range have no summary" in found.notes
 
 

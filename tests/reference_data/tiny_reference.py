@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from reference_data import held_out as held_out_file
-from reference_data import pictures
+from reference_data import pictures, window_reference
 from reference_data.build import build_reference
 from reference_data.bundle import Bundle, Manifest, Parity, write
 from reference_data.preprocess import prepare
@@ -18,6 +18,7 @@ from reference_data.properties import measure
 from reference_data.roles import ReferenceRow, assign_roles
 from reference_data.scoring import Network
 from tests.inference.tiny_model import ONNX, PREPROCESSING, VOCAB, encoded, picture
+from tests.templates import bundle_like
 
 
 class Quiet:
@@ -43,6 +44,17 @@ def make_bundle(
     keep_held_out: bool = True,
 ) -> Bundle:
     """Write version 1 of ``colours``; its pictures are drawn from the seeds 0, 1, 2, …"""
+    key = ("tiny reference", training, held_out, split_known, keep_held_out, window_reference.DRAWS)
+
+    def make(folder: Path) -> Bundle:
+        return _make_bundle(folder, training, held_out, split_known, keep_held_out)
+
+    return bundle_like(key, make, parent / "colours")
+
+
+def _make_bundle(
+    folder: Path, training: int, held_out: int, split_known: bool, keep_held_out: bool
+) -> Bundle:
     images = [drawn(seed) for seed in range(training + held_out)]
     rows = [
         ReferenceRow(
@@ -99,7 +111,7 @@ def make_bundle(
     }
     if not keep_held_out:
         del files[held_out_file.FILE]
-    return write(parent / "colours", manifest, files)
+    return write(folder, manifest, files)
 
 
 def drawn(seed: int) -> Image.Image:

@@ -1,6 +1,5 @@
 """One suite for both databases: each test that takes `engine` runs on SQLite and on PostgreSQL."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from monitor.store.migration import migrate
 from monitor.store.schema import metadata
 from monitor.store.settings import StoreSettings
 from tests.databases import DATABASES
+from tests.templates import migrated
 
 NOW = datetime(2026, 11, 23, 14, 0, 0, 123456, tzinfo=UTC)
 
@@ -21,16 +21,6 @@ NOW = datetime(2026, 11, 23, 14, 0, 0, 123456, tzinfo=UTC)
 @pytest.fixture
 def now() -> datetime:
     return NOW
-
-
-@pytest.fixture(scope="session")
-def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file to copy: migrating anew for each test would take most of the time."""
-    home = tmp_path_factory.mktemp("template")
-    engine = connect(StoreSettings(home=home))
-    migrate(engine)
-    engine.dispose()
-    return home / "state.db"
 
 
 @pytest.fixture(scope="session")
@@ -49,8 +39,9 @@ def postgres_engine(
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
     """Settings of a migrated, empty store, for tests whose processes connect by themselves."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("empty_sqlite"), tmp_path / "state.db")
-        return StoreSettings(home=tmp_path)
+        settings = StoreSettings(home=tmp_path)
+        migrated(settings).dispose()
+        return settings
     request.getfixturevalue("postgres_engine")
     url = request.getfixturevalue("postgres_url")
     return StoreSettings(home=tmp_path, database_url=SecretStr(url))

@@ -169,7 +169,7 @@ def test_a_newer_route_is_refused_and_not_guessed_at(
     engine: Engine, now: datetime, snapshot: Snapshot
 ) -> None:
     _register(engine, now)
-    document = msgspec.json.decode(snapshot.to_json(), type=dict[str, object]) | {"format": 2}
+    document = msgspec.json.decode(snapshot.to_json(), type=dict[str, object]) | {"format": 99}
     with engine.begin() as connection:
         Routes(connection).publish(snapshot, 0)
         connection.execute(

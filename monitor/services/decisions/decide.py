@@ -8,7 +8,7 @@ count, such as a label outside the model's vocabulary, is refused and named.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from sqlalchemy import Connection
@@ -29,6 +29,8 @@ TOGETHER = 1_000
 MOST_NAMED = 1_000
 """Refused rows that a report names; the others are counted."""
 MOST_PENDING = 20
+LONG_BEFORE = timedelta(days=365)
+"""Decided so long before the prediction, `decided_at` may come from a clock that was never set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +48,19 @@ class DecisionReport:
 
     rows: int
     accepted: int
-    """Recorded, all kinds together."""
-    corrections: int
-    """Accepted ones that replaced a decision about the same subject."""
-    late: int
-    """Accepted ones that were decided before the one that stands: history, and nothing more."""
+    """Recorded, about something that is predicted."""
     pending: int
-    """Accepted ones about an event or case that nobody has predicted yet."""
+    """Recorded, about an event or case that nobody has predicted yet: they wait."""
     duplicates: int
     """Delivered before; nothing was written."""
     refused: int
+    """Not recorded. Rows are accepted, pending, duplicates or refused, and nothing else."""
+    corrections: int
+    """Recorded ones that replaced a decision about the same subject."""
+    late: int
+    """Recorded ones that were decided before the one that stands: history, and nothing more."""
+    long_before: int
+    """Accepted ones decided over a year before the prediction: they count, and may be slips."""
     refusals: tuple[Refusal, ...]
     """The first `MOST_NAMED` of them."""
     pending_subjects: tuple[str, ...]
@@ -70,11 +75,12 @@ class _Tally:
 
     rows: int = 0
     accepted: int = 0
-    corrections: int = 0
-    late: int = 0
     pending: int = 0
     duplicates: int = 0
     refused: int = 0
+    corrections: int = 0
+    late: int = 0
+    long_before: int = 0
     refusals: list[Refusal] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
@@ -88,11 +94,12 @@ class _Tally:
         return DecisionReport(
             rows=self.rows,
             accepted=self.accepted,
-            corrections=self.corrections,
-            late=self.late,
             pending=self.pending,
             duplicates=self.duplicates,
             refused=self.refused,
+            corrections=self.corrections,
+            late=self.late,
+            long_before=self.long_before,
             refusals=tuple(self.refusals),
             pending_subjects=tuple(self.waiting[:MOST_PENDING]),
             ignored_columns=tuple(sorted(self.ignored)),
@@ -135,7 +142,7 @@ def decide(
             mine = [(row, each) for row, each in read if each.model == model]
             with context.engine.begin() as conn:
                 added = _record(conn, model, mine, delivery.recorded_by, tally, now)
-            _count_pending(context, model, added, tally)
+            _look_for_predictions(context, model, added, tally)
     return tally.report()
 
 
@@ -245,7 +252,6 @@ def _record(
             continue
         keys[each.key] = each.content
         revisions[each.subject] = revision
-        tally.accepted += 1
         tally.corrections += replaces
         tally.late += held is not None and not replaces
         if held is None or replaces:
@@ -281,21 +287,30 @@ def _as_recorded(
     )
 
 
-def _count_pending(
+def _look_for_predictions(
     context: Context, model: str, added: Sequence[NewDecision], tally: _Tally
 ) -> None:
-    """Count what nobody has predicted yet; it is looked for again whenever accuracy is measured."""
+    """Part what is predicted from what waits for it, and is looked for with every measurement."""
     ids = [each.event_id for each in added if each.event_id is not None]
     cases = [each.case_id for each in added if each.case_id is not None]
-    predicted: set[str] = set()
+    predicted: dict[Subject, datetime] = {}
     if ids:
-        found = context.events.by_ids(ids, ["event_id", "status"]).to_pylist()
-        predicted |= {row["event_id"] for row in found if row["status"] == Status.OK}
+        found = context.events.by_ids(ids, ["event_id", "status", "at"]).to_pylist()
+        predicted |= {(row["event_id"], None): row["at"] for row in found if _answered(row)}
     if cases:
-        found = context.events.of_cases(model, cases, ["case_id", "status"]).to_pylist()
-        predicted |= {row["case_id"] for row in found if row["status"] == Status.OK}
+        found = context.events.of_cases(model, cases, ["case_id", "status", "at"]).to_pylist()
+        for row in filter(_answered, found):
+            subject = (None, row["case_id"])
+            predicted[subject] = max(row["at"], predicted.get(subject, row["at"]))
     for each in added:
-        subject = each.event_id or each.case_id or ""
-        if subject not in predicted:
+        at = predicted.get(each.subject)
+        if at is None:
             tally.pending += 1
-            tally.waiting.append(subject)
+            tally.waiting.append(each.event_id or each.case_id or "")
+        else:
+            tally.accepted += 1
+            tally.long_before += at - each.decided_at > LONG_BEFORE
+
+
+def _answered(row: Mapping[str, object]) -> bool:
+    return row["status"] == Status.OK

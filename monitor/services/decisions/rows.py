@@ -27,6 +27,9 @@ SKEW = timedelta(hours=1)
 """How far ahead of ours the clock of another process may be: a decision from the future would
 stand for ever."""
 
+OLDEST = timedelta(days=3_660)
+"""Beyond ten years a time is a slip: a clock that was never set, an empty cell of a spreadsheet."""
+
 
 class RowRefused(Exception):
     """A row that is not recorded; the message says why."""
@@ -151,4 +154,8 @@ def _instant(cells: Mapping[str, object], now: datetime) -> datetime | None:
         raise RowRefused(f"decided_at is {value}, without a time zone; add Z for UTC, or +01:00")
     if at > now + SKEW:
         raise RowRefused(f"decided_at is {value}, which is still to come")
+    if at < now - OLDEST:
+        raise RowRefused(
+            f"decided_at is {value}, more than ten years ago: correct it, or leave it out"
+        )
     return at

@@ -27,6 +27,7 @@ from monitor.services.explanations.explanation import (
 )
 from monitor.services.explanations.window_rows import COLUMNS, WindowRows, read_window, when
 from monitor.services.explanations.window_story import NO_PROPERTIES, Subject, open_bundle, tell
+from monitor.services.identify import identify_event
 from monitor.services.kill_switch import unserved
 from monitor.services.references import Reference
 from monitor.store.alarms import Alarms
@@ -47,6 +48,8 @@ def explain_alarm(context: Context, alarm_id: str) -> Explanation:
     ------
     NotFound
         If there is none, or its bundle is not registered here.
+    AmbiguousId
+        If several begin so.
     BundleError
         If its bundle is damaged or gone.
     """
@@ -109,24 +112,21 @@ def explain_range(context: Context, model: str, start: datetime, end: datetime) 
 
 
 def explain_event(context: Context, event_id: str) -> EventExplanation:
-    """Explain what is unusual about one event.
+    """Explain what is unusual about one event, named by its id or a beginning no other shares.
 
     Raises
     ------
     NotFound
-        If it is not recorded, has no prediction, or its bundle is not registered here.
+        If none has this id or begins so, it has no prediction, or its bundle is not registered
+        here.
+    AmbiguousId
+        If several begin so.
     BundleError
         If its bundle is damaged or gone.
     """
     columns = [*COLUMNS, "model", "cause", "probabilities"]
-    found = context.events.by_ids([event_id], columns).to_pylist()
-    if not found:
-        raise NotFound(
-            "event",
-            event_id,
-            "`fieldwatch events` lists the latest; a fresh one takes a second to be stored.",
-        )
-    [row] = found
+    event_id = identify_event(context, event_id)
+    [row] = context.events.by_ids([event_id], columns).to_pylist()
     if row["prediction"] is None:
         raise NotFound(
             "prediction of event",

@@ -106,10 +106,11 @@ def accuracy(estimated: EstimatedAccuracy, measured: MeasuredAccuracy) -> str:
     by_labels = ""
     if measured.overall is not None:
         share = measured.overall
-        by_labels = (
-            f"{percent(share.value)} ({percent(share.low)} to {percent(share.high)}): measured by "
-            f"{share.labels} labels{held_out}"
-        )
+        span = f"{percent(share.low)} to {percent(share.high)}"
+        # A handful of labels gives a number nobody should read: 0 % of the first one.
+        told = f"{percent(share.value)} ({span})" if share.tells else f"somewhere from {span}"
+        labels = f"{share.labels} label{'' if share.labels == 1 else 's'}"
+        by_labels = f"{told}: measured by {labels}{held_out}"
     if estimated.value is None or estimated.low is None or estimated.high is None:
         return by_labels or f"unknown: {estimated.reason}"
     guess = (

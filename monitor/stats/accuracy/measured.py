@@ -24,6 +24,8 @@ from monitor.stats.weighted_mean import weighted_share
 
 Method = Literal["beta mixture", "betting", "weighted betting"]
 ALPHA = 0.05
+TELLING = 0.5
+"""Width of an interval beyond which its middle says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,11 @@ class MeasuredShare:
     low: float
     high: float
     method: Method
+
+    @property
+    def tells(self) -> bool:
+        """Whether the value says more than the interval: it lies within a half of all shares."""
+        return self.high - self.low <= TELLING
 
 
 def measured_share(

@@ -1,0 +1,68 @@
+"""Find the one alarm or event that an id means, or the beginning of one."""
+
+from collections.abc import Sequence
+
+from monitor.errors import AmbiguousId, NotFound
+from monitor.services.context import Context
+from monitor.store.alarms import Alarms
+from monitor.store.engine import reading
+
+FEWEST_CHARACTERS = 8
+"""Of a beginning. Ids begin with their time: eight characters are a minute."""
+MOST_NAMED = 5
+"""Candidates named when a beginning means several."""
+
+
+def identify_event(context: Context, given: str) -> str:
+    """Complete the id of an event.
+
+    Raises
+    ------
+    NotFound
+        If no event has this id or begins so.
+    AmbiguousId
+        If several begin so.
+    """
+    if context.events.by_ids([given], ["event_id"]).num_rows:
+        return given
+    found = context.events.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
+    return _only(
+        "event",
+        given,
+        found,
+        "`fieldwatch events` lists the latest; a fresh one takes a second to be stored.",
+    )
+
+
+def identify_alarm(context: Context, given: str) -> str:
+    """Complete the id of an alarm.
+
+    Raises
+    ------
+    NotFound
+        If no alarm has this id or begins so.
+    AmbiguousId
+        If several begin so.
+    """
+    with reading(context.engine) as conn:
+        alarms = Alarms(conn)
+        if alarms.get(given) is not None:
+            return given
+        found = alarms.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
+    return _only("alarm", given, found, "`fieldwatch alarms list --all` shows them.")
+
+
+def _is_enough(given: str) -> bool:
+    return len(given) >= FEWEST_CHARACTERS
+
+
+def _only(what: str, given: str, found: Sequence[str], way_out: str) -> str:
+    match found:
+        case [one]:
+            return one
+        case []:
+            if not _is_enough(given):
+                way_out = f"Give its whole id, or {FEWEST_CHARACTERS} characters of it. {way_out}"
+            raise NotFound(what, given, way_out)
+        case several:
+            raise AmbiguousId(what, given, several[:MOST_NAMED], more=len(several) > MOST_NAMED)
