@@ -22,6 +22,7 @@ from monitor.services.deliver import deliver
 from monitor.services.ingest import ingest
 from monitor.services.retain import retain
 from monitor.services.review.enqueue import enqueue
+from monitor.services.trial.second_look import ask
 from monitor.store.job_runs import JobRuns
 
 KEEP_RUNS = timedelta(days=7)
@@ -73,6 +74,7 @@ def schedule(context: Context) -> tuple[Job, ...]:
             work=lambda: context.events.compact(context.clock()),
         ),
         Job(name="queue", every_s=options.review.every_s, work=lambda: enqueue(context)),
+        Job(name="trial", every_s=options.review.every_s, work=lambda: ask(context)),
         Job(name="retain", every_s=3_600.0, work=lambda: retain(context, context.clock())),
         Job(name="forget_runs", every_s=3_600.0, work=lambda: forget_runs(context)),
     )

@@ -30,3 +30,16 @@ def unkill(
 ) -> None:
     """Release the latch that `rollout kill` armed."""
     run("kill", armed=False, reason=reason, model=model, as_json=as_json, config=config)
+
+
+@app.command("trial")
+def trial(
+    name: Annotated[str, typer.Argument(help="Name of the rollout.")],
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", min=1, help="Else the last one.")
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show the shadow trial: the model beside the people, case by case."""
+    run("trial", **locals())

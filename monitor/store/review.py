@@ -280,8 +280,13 @@ class ReviewLeases:
         return [_item(row) for row in rows]
 
     def _free(self, reviewer: str, wanted: Wanted, room: int, now: datetime) -> list[ReviewItem]:
+        # Of any item about the subject: who adjudicates a case must not be its second reader too.
+        same = review_items.alias()
         said = and_(
-            review_readings.c.item_id == review_items.c.id,
+            same.c.model == review_items.c.model,
+            same.c.origin == review_items.c.origin,
+            same.c.subject == review_items.c.subject,
+            review_readings.c.item_id == same.c.id,
             review_readings.c.reviewer == reviewer,
             _stands(),
         )
@@ -297,7 +302,7 @@ class ReviewLeases:
                 .where(
                     *_where(wanted),
                     review_items.c.state == ItemState.OPEN.value,
-                    ~exists().where(said),
+                    ~exists(select(same.c.id).where(said).correlate(review_items)),
                     ~exists().where(in_hand),
                     _taken(now) < review_items.c.overlap,
                     ~review_items.c.not_for.contains(

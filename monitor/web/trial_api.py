@@ -1,0 +1,25 @@
+"""The shadow trial over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from monitor.services.trial.report import TrialReport
+from monitor.services.trial.show import show_trial
+from monitor.web.api import InContext
+from monitor.web.manual import describe
+
+router = APIRouter(prefix="/v1/rollouts", tags=["rollouts"])
+
+
+@router.get("/{name}/trial")
+def get_trial(
+    context: InContext,
+    name: str,
+    attempt: Annotated[int | None, Query(ge=1, description="The last one when absent.")] = None,
+) -> TrialReport:
+    """Model and people side by side: agreement, errors, costs, actions, disagreements."""
+    return show_trial(context, name, attempt=attempt)
+
+
+describe(router)

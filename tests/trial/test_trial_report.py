@@ -1,0 +1,157 @@
+"""What a trial shows: agreement, errors by adjudicated truth, costs, and how often each acts."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+import pytest
+from scipy import stats
+
+from monitor.rollouts.plan import Mistake, Objective, Trial
+from monitor.services.trial.case import NOT_ANY_CLASS, TrialCase
+from monitor.services.trial.report import (
+    ActionAlarm,
+    alarm_of,
+    first_of_episodes,
+    price,
+    report,
+)
+from monitor.services.trial.second_look import adjudication_chance, drawn
+from monitor.stats.gates.paired_ratio import paired_ratio
+from tests.rollouts.plans import BEARS
+
+NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
+VOCABULARY = ("black", "grizzly", "teddy")
+
+
+def _case(number: int, prediction: str, human: str, **changes: object) -> TrialCase:
+    fields: dict[str, object] = {
+        "event_id": f"event-{number}",
+        "case_id": f"case-{number}",
+        "episode_id": f"episode-{number}",
+        "at": NOW + timedelta(seconds=number),
+        "unit": "cam-1",
+        "segment": {"site": "north" if number % 2 else "south"},
+        "prediction": prediction,
+        "confidence": 0.9,
+        "flagged": False,
+        "picture": None,
+        "human": human,
+        "human_by": "ranger",
+        "model_acts": prediction == "grizzly",
+        "human_acts": human == "grizzly",
+    }
+    return TrialCase(**(fields | changes))  # type: ignore[arg-type]
+
+
+def test_a_trial_counts_episodes_and_shows_who_said_what() -> None:
+    cases = [
+        _case(1, "black", "black"),
+        _case(2, "black", "grizzly", episode_id="episode-1"),
+        _case(3, "grizzly", "grizzly", second="grizzly"),
+        _case(4, "teddy", "black", second="teddy"),
+    ]
+    found = report(BEARS, cases, VOCABULARY)
+    assert (found.cases, found.episodes) == (4, 3)
+    assert (found.agreement.agreed, found.agreement.cases) == (2, 3)
+    assert found.confusion == ((1, 0, 0), (0, 1, 0), (1, 0, 0))
+    assert (found.ceiling.agreed, found.ceiling.cases) == (1, 2)
+    assert {share.name: share.cases for share in found.by_segment} == {
+        "site=north": 2,
+        "site=south": 1,
+    }
+    assert [case.event_id for case in found.disagreements] == ["event-4", "event-2"]
+
+
+def test_without_cases_everything_is_unknown_and_nothing_is_healthy() -> None:
+    found = report(BEARS, [], VOCABULARY)
+    assert found.action_alarm is ActionAlarm.UNKNOWN
+    assert found.agreement.raw.estimate is None
+    assert (found.model_error.estimate, found.model_error.high) == (None, 1.0)
+
+
+def test_a_label_outside_the_vocabulary_gets_a_column_of_its_own() -> None:
+    found = report(BEARS, [_case(1, "black", "wolf")], VOCABULARY)
+    assert found.vocabulary == (*VOCABULARY, "wolf")
+    assert found.confusion[0] == (0, 0, 0, 1)
+
+
+def test_the_first_price_that_matches_counts_and_an_unpriced_mistake_costs_one() -> None:
+    objective = Objective(
+        statement="no bear unseen",
+        costs=(
+            Mistake(truth="grizzly", prediction="teddy", cost=50.0),
+            Mistake(truth="grizzly", prediction="*", cost=10.0),
+        ),
+    )
+    assert price(objective, "grizzly", "teddy") == 50.0
+    assert price(objective, "grizzly", "black") == 10.0
+    assert price(objective, "black", "grizzly") == 1.0
+    assert price(objective, "grizzly", "grizzly") == 0.0
+    assert price(objective, NOT_ANY_CLASS, "grizzly") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("both", "model_only", "human_only", "alarm"),
+    [
+        (0, 0, 0, ActionAlarm.UNKNOWN),
+        (5, 1, 1, ActionAlarm.UNKNOWN),
+        (150, 5, 5, ActionAlarm.WITHIN),
+        (60, 260, 0, ActionAlarm.DOUBLED),
+        (60, 0, 260, ActionAlarm.HALVED),
+        (60, 40, 0, ActionAlarm.SHIFTED),
+    ],
+)
+def test_twice_or_half_as_many_actions_raise_the_built_in_alarm(
+    both: int, model_only: int, human_only: int, alarm: ActionAlarm
+) -> None:
+    assert alarm_of(paired_ratio(both, model_only, human_only, low=0.5, high=2.0)) is alarm
+
+
+def test_an_episode_counts_once_with_its_first_case() -> None:
+    cases = [_case(n, "black", "black", episode_id="one") for n in range(5)]
+    assert [case.event_id for case in first_of_episodes(cases)] == ["event-0"]
+
+
+@pytest.mark.statistics
+def test_errors_of_both_are_unbiased_and_covered_though_only_some_agreements_are_adjudicated() -> (
+    None
+):
+    """Model wrong 10 %, human 3 %, half of the human's mistakes shared: verification bias bites."""
+    rng = np.random.default_rng(3)
+    design = Trial(second_reader_share=0.0, adjudicated_agreement_share=0.2)
+    plan = msgspec.structs.replace(BEARS, trial=design)
+    rounds, cases = 40, 1_000
+    estimates, covered = [], np.zeros(2)
+    for round_ in range(rounds):
+        human_wrong = rng.random(cases) < 0.03
+        model_wrong = np.where(human_wrong, rng.random(cases) < 0.5, rng.random(cases) < 0.0866)
+        found = []
+        for n in range(cases):
+            human = "black" if not human_wrong[n] else "grizzly"
+            prediction = "black" if not model_wrong[n] else "grizzly"
+            case = _case(n, prediction, human, event_id=f"{round_}/{n}")
+            chance = adjudication_chance(design, agreed=case.agreed)
+            settled = drawn("adjudicate", case.event_id) < chance
+            found.append(
+                _case(
+                    n,
+                    prediction,
+                    human,
+                    event_id=f"{round_}/{n}",
+                    truth="black" if settled else None,
+                    chance=chance if settled else None,
+                )
+            )
+        shown = report(plan, found, VOCABULARY)
+        assert shown.model_error.estimate is not None
+        assert shown.human_error.estimate is not None
+        estimates.append((shown.model_error.estimate, shown.human_error.estimate))
+        truth = (0.97 * 0.0866 + 0.03 * 0.5, 0.03)
+        covered += [
+            shown.model_error.low <= truth[0] <= shown.model_error.high,
+            shown.human_error.low <= truth[1] <= shown.human_error.high,
+        ]
+    mean, spread = np.mean(estimates, axis=0), np.std(estimates, axis=0)
+    assert (np.abs(mean - truth) < 4 * spread / rounds**0.5).all(), (mean, truth)
+    assert (covered >= stats.binom.ppf(1e-4, rounds, 0.95)).all(), covered
