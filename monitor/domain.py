@@ -250,6 +250,9 @@ class Evidence:
     looked_at: int
     expected_flag_rate: float
     worst: tuple[WorstInput, ...] = field(default=())
+    sealed: int = 0
+    """Of `looked_at`, those that are not among the worst because what the model said of them is
+    sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@
     ├── PersonNeeded              what takes a person, and a key of their own
     │   └── SecondPersonNeeded    and another one than whoever was first
     ├── AlarmResolved             an alarm that is over cannot be acknowledged
+    ├── EventSealed               nobody may see yet what the model said
     ├── NotFound                  no model, event, alarm or window of that name
     ├── AmbiguousId               the beginning of an id that several have
     ├── DecisionsUnreadable       a file of decisions that cannot be read as one
@@ -413,6 +414,17 @@ class AlarmResolved(FieldwatchError):
             f"the alarm {alarm_id} resolved by itself{when}: its streams began again when they "
             "last crossed, and there is nothing left to acknowledge. `fieldwatch alarms list` "
             "shows what stands open."
+        )
+
+
+class EventSealed(FieldwatchError):
+    """A prediction may not be seen before the human decision about it."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"what the model said of the event {event_id} is sealed: it was in shadow, and no "
+            "human decision about the event or its case is in. Record one, with "
+            "POST /v1/decisions or `fieldwatch decisions import`, and it is shown."
         )
 
 

@@ -44,6 +44,20 @@ def show_event(
     run("event", event_id=event_id, as_json=as_json, config=config)
 
 
+@app.command("verify")
+def verify_event(
+    event_id: Annotated[str, typer.Argument(help="Id of the event.")],
+    commitment: Annotated[
+        str | None,
+        typer.Option("--commitment", help="What /predict answered; else the recorded one."),
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Check that what a model in shadow said is what it was bound to."""
+    run("verify", event_id=event_id, commitment=commitment, as_json=as_json, config=config)
+
+
 @app.command("explain")
 def explain_event(
     event_id: EventId,

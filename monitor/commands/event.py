@@ -43,6 +43,9 @@ def _show(shown: ShownEvent) -> None:
             f"{label} {p:.3f}" for label, p in list(shown.probabilities.items())[:MOST_CLASSES]
         )
         or None,
+        "seal": event.commitment
+        and f"{event.commitment}, {'closed' if event.sealed else 'opened'}"
+        + ("" if event.sealed else "; `fieldwatch events verify` checks it"),
         "input": ", ".join(f"{name} {value:g}" for name, value in shown.properties.items()) or None,
     }
     for name, text in lines.items():

@@ -58,6 +58,8 @@ def _nothing(recorded: int, model: str | None, flagged: bool, rejected: bool) ->
 
 
 def _prediction(event: ListedEvent) -> str:
+    if event.sealed:
+        return "[dim]sealed[/]"
     if event.status is Status.OK:
         return f"{event.prediction} {event.confidence:.2f}"
     return f"[red]{event.status}[/]: {event.cause}"

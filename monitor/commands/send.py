@@ -81,7 +81,7 @@ def _show(summary: SendSummary) -> None:
         summary.ok,
         summary.rejected,
         summary.failed,
-        f"{summary.flagged} ({percent(summary.flagged / summary.ok if summary.ok else None)})",
+        _flagged(summary),
         _milliseconds(summary.p50_ms),
         _milliseconds(summary.p99_ms),
         f"{summary.sent / summary.seconds:.1f}" if summary.seconds else "–",
@@ -90,11 +90,21 @@ def _show(summary: SendSummary) -> None:
     if summary.predictions:
         listed = ", ".join(f"{name} {count}" for name, count in summary.predictions.items())
         console.print(f"predicted: {listed}")
+    if summary.sealed:
+        console.print(
+            f"sealed: {summary.sealed}. The model is in shadow; what it said is shown once the "
+            "human decision is in."
+        )
     if summary.causes:
         listed = ", ".join(f"{cause} {count}" for cause, count in summary.causes.items())
         console.print(f"without a prediction: {listed}")
     for example in summary.examples:
         console.print(f"  {example}", markup=False)
+
+
+def _flagged(summary: SendSummary) -> str:
+    shown = summary.ok - summary.sealed
+    return f"{summary.flagged} ({percent(summary.flagged / shown)})" if shown else "–"
 
 
 def _milliseconds(value: float | None) -> str:

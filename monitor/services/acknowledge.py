@@ -10,8 +10,9 @@ from datetime import datetime
 from monitor.domain import Alarm, AlarmState
 from monitor.errors import AlarmResolved
 from monitor.policy import kind_of
-from monitor.services.browse import show_alarm
+from monitor.services.browse import find_alarm
 from monitor.services.context import Context
+from monitor.services.seals import veiled
 from monitor.services.streams import budget
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
@@ -45,7 +46,7 @@ def acknowledge(context: Context, alarm_id: str, person: str, reason: str, now: 
     AlarmResolved
         If it is over.
     """
-    found = show_alarm(context, alarm_id)
+    found = find_alarm(context, alarm_id)
     with context.engine.begin() as conn:
         ledger = Ledger(conn)
         ledger.lock()
@@ -53,7 +54,7 @@ def acknowledge(context: Context, alarm_id: str, person: str, reason: str, now: 
         if alarm.state is AlarmState.RESOLVED:
             raise AlarmResolved(alarm.id, alarm.resolved_at)
         if alarm.acknowledged_at is not None:
-            return alarm
+            return _shown(context, alarm)
         restarted = budget.restart(
             conn,
             [holder for holder in ledger.running(alarm.model) if _is_behind(holder, alarm)],
@@ -69,7 +70,12 @@ def acknowledge(context: Context, alarm_id: str, person: str, reason: str, now: 
             "restarted": [holder.key.title for holder in restarted],
         }
         Audit(conn).add(person, "alarm.acknowledged", f"alarm/{alarm.id}", detail, now)
-    return acknowledged
+    return _shown(context, acknowledged)
+
+
+def _shown(context: Context, alarm: Alarm) -> Alarm:
+    [shown] = veiled(context, [alarm])
+    return shown
 
 
 def _is_behind(holder: Holder, alarm: Alarm) -> bool:

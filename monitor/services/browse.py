@@ -12,11 +12,13 @@ from monitor.errors import NotFound
 from monitor.services.context import Context
 from monitor.services.identify import identify_alarm, identify_event
 from monitor.services.references import Reference
+from monitor.services.seals import veiled
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit, AuditEntry
 from monitor.store.bundles import Bundles
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
+from monitor.store.seals import sealed_among
 from reference_data.errors import BundleError
 
 COLUMNS = (
@@ -40,9 +42,12 @@ COLUMNS = (
     "actor",
     "reason",
     "latency_ms",
+    "commitment",
 )
 SEARCHED = 20_000
-"""Latest events looked through when only rejected ones are wanted."""
+"""Latest events looked through when only rejected or flagged ones are wanted."""
+_SAID = ("prediction", "confidence", "p_semantic", "p_domain", "p_value", "flagged")
+"""What the model said of an input: hidden while it is sealed."""
 SHOWN = 5
 """Training items shown beside an event."""
 
@@ -71,6 +76,10 @@ class ListedEvent:
     actor: str
     reason: str
     latency_ms: float
+    commitment: str | None
+    """Binds what the model said in shadow; None for what was never sealed."""
+    sealed: bool = False
+    """Whether what the model said is hidden: no human decision about it is in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +104,8 @@ class ShownEvent:
     nearest: tuple[Resemblance, ...]
     remark: str | None
     """Why there are no nearest items, when there are none."""
+    nonce: str | None = None
+    """With it the commitment can be checked; None for what was never sealed, or still is."""
 
 
 def recent_events(
@@ -128,9 +139,13 @@ def recent_events(
     )
     if not found.num_rows:
         _check_known(context, model)
-    listed = [_listed(row) for row in found.to_pylist()]
+    listed = _listed(context, found.to_pylist())
     if rejected:
         listed = [event for event in listed if event.status is not Status.OK]
+    if flagged and any(event.sealed for event in listed):
+        # That a sealed event is among the flagged ones would break its seal.
+        more = context.events.recent(model, SEARCHED, columns=COLUMNS, flagged_only=True)
+        listed = [event for event in _listed(context, more.to_pylist()) if not event.sealed]
     return listed[:limit]
 
 
@@ -144,9 +159,17 @@ def show_event(context: Context, event_id: str) -> ShownEvent:
     AmbiguousId
         If several begin so.
     """
-    columns = [*COLUMNS, "probabilities", "properties", "embedding"]
+    columns = [*COLUMNS, "probabilities", "properties", "embedding", "nonce"]
     [row] = context.events.by_ids([identify_event(context, event_id)], columns).to_pylist()
-    event = _listed(row)
+    [event] = _listed(context, [row])
+    if event.sealed:
+        return ShownEvent(
+            event=event,
+            probabilities={},
+            properties=dict(row["properties"] or ()),
+            nearest=(),
+            remark="it is sealed until the human decision about it or its case is in",
+        )
     reference, remark = _reference(context, event)
     nearest: tuple[Resemblance, ...] = ()
     probabilities: dict[str, float] = {}
@@ -160,6 +183,7 @@ def show_event(context: Context, event_id: str) -> ShownEvent:
         properties=dict(row["properties"] or ()),
         nearest=nearest,
         remark=remark,
+        nonce=None if row["nonce"] is None else row["nonce"].hex(),
     )
 
 
@@ -207,11 +231,11 @@ def list_alarms(
         found = Alarms(conn).all(model=model, state=state, limit=limit)
     if not found:
         _check_known(context, model)
-    return found
+    return veiled(context, found)
 
 
 def show_alarm(context: Context, alarm_id: str) -> Alarm:
-    """Read one alarm by its id, or by a beginning that no other alarm shares.
+    """Show one alarm by its id, or by a beginning that no other alarm shares.
 
     Raises
     ------
@@ -220,6 +244,12 @@ def show_alarm(context: Context, alarm_id: str) -> Alarm:
     AmbiguousId
         If several begin so.
     """
+    [alarm] = veiled(context, [find_alarm(context, alarm_id)])
+    return alarm
+
+
+def find_alarm(context: Context, alarm_id: str) -> Alarm:
+    """Read one alarm, as `show_alarm`, with what nobody may be shown."""
     full = identify_alarm(context, alarm_id)
     with reading(context.engine) as conn:
         alarm = Alarms(conn).get(full)
@@ -264,7 +294,18 @@ def _resemblances(reference: Reference, embedding: bytes) -> tuple[Resemblance, 
     )
 
 
-def _listed(row: Mapping[str, Any]) -> ListedEvent:
+def _listed(context: Context, rows: Sequence[Mapping[str, Any]]) -> list[ListedEvent]:
+    """List rows of the record, those that are sealed without what the model said."""
+    with reading(context.engine) as conn:
+        sealed = sealed_among(conn, rows)
+    return [_one_listed(row, sealed=row["event_id"] in sealed) for row in rows]
+
+
+def _one_listed(row: Mapping[str, Any], *, sealed: bool) -> ListedEvent:
     fields: dict[str, Any] = {name: row[name] for name in COLUMNS}
+    if sealed:
+        fields |= dict.fromkeys(_SAID)
     pairs: Sequence[tuple[str, str]] = row["segment"] or ()
-    return ListedEvent(**{**fields, "segment": dict(pairs), "status": Status(row["status"])})
+    return ListedEvent(
+        **{**fields, "segment": dict(pairs), "status": Status(row["status"]), "sealed": sealed}
+    )

@@ -7,11 +7,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Engine
+
 from monitor.domain import Alarm, AlarmKind, Crossing, Evidence, Status, WorstInput
 from monitor.services.references import Reference
 from monitor.services.streams.baseline import segment_of
 from monitor.services.streams.episodes import finite
+from monitor.store.engine import reading
 from monitor.store.events import EventLog
+from monitor.store.seals import sealed_among
 
 MOST_WORST = 8
 """Inputs shown with an alarm."""
@@ -31,6 +35,8 @@ _COLUMNS = (
     "p_domain",
     "flagged",
     "properties",
+    "model",
+    "commitment",
 )
 _PROPERTY_BET = re.compile(r"(?P<property>.+) (?P<direction>up|down|high|low) \S+(?: r=\S+)?")
 """Labels of `monitor.stats.streams.property_bets`."""
@@ -38,11 +44,13 @@ _PROPERTY_BET = re.compile(r"(?P<property>.+) (?P<direction>up|down|high|low) \S
 Row = Mapping[str, Any]
 
 
-def gather(events: EventLog, reference: Reference, alarm: Alarm) -> Evidence:
+def gather(engine: Engine, events: EventLog, reference: Reference, alarm: Alarm) -> Evidence:
     """Look at the episodes from the onset to the latest crossing.
 
     Parameters
     ----------
+    engine
+        Of the state store: it knows which predictions are sealed. They count, and are not shown.
     events
         The events table.
     reference
@@ -52,7 +60,10 @@ def gather(events: EventLog, reference: Reference, alarm: Alarm) -> Evidence:
     """
     crossing = alarm.evidence.crossings[-1]
     rows = _since_onset(events, crossing)
-    worst = sorted(rows, key=most_telling(alarm.kind, crossing))[:MOST_WORST]
+    with reading(engine) as conn:
+        sealed = sealed_among(conn, rows)
+    open_rows = [row for row in rows if row["event_id"] not in sealed]
+    worst = sorted(open_rows, key=most_telling(alarm.kind, crossing))[:MOST_WORST]
     embeddings = events.by_ids([row["event_id"] for row in worst], ["event_id", "embedding"])
     found = dict(
         zip(embeddings["event_id"].to_pylist(), embeddings["embedding"].to_pylist(), strict=True)
@@ -61,6 +72,7 @@ def gather(events: EventLog, reference: Reference, alarm: Alarm) -> Evidence:
         alarm.evidence,
         flagged=sum(bool(row["flagged"]) for row in rows),
         looked_at=len(rows),
+        sealed=len(sealed),
         worst=tuple(_worst(row, found.get(row["event_id"]), reference) for row in worst),
     )
 

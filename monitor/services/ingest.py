@@ -143,7 +143,7 @@ def _take(context: Context, model: str, loaded: Loaded, now: datetime) -> tuple[
     excluded = {**decided.excluded, Exclusion.SEGMENT_BEYOND_BOUND: beyond}
     decided = replace(decided, excluded=excluded)
     evidence = {
-        alarm.id: gather(context.events, reference, alarm)
+        alarm.id: gather(context.engine, context.events, reference, alarm)
         for alarm in _with_new_crossings(decided.outcome)
     }
     _save(context, model, loaded, decided, evidence)

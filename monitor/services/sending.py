@@ -46,6 +46,8 @@ class Answer:
     confidence: float | None = None
     p_value: float | None = None
     flagged: bool = False
+    sealed: bool = False
+    """Whether the prediction is hidden: the model is in shadow."""
     milliseconds: float = 0.0
 
 
@@ -58,6 +60,8 @@ class SendSummary:
     rejected: int
     failed: int
     flagged: int
+    sealed: int
+    """Predicted, and hidden until the human decision is in; what was flagged is not known."""
     causes: dict[str, int]
     predictions: dict[str, int]
     p50_ms: float | None
@@ -285,6 +289,7 @@ def _read(
             confidence=body.get("confidence"),
             p_value=body.get("p_value"),
             flagged=bool(body.get("flagged")),
+            sealed=bool(body.get("sealed")),
             milliseconds=milliseconds,
         )
     rejected = 400 <= reply.status_code < 500 and reply.status_code != 429
@@ -316,9 +321,12 @@ def _summarise(answers: Sequence[Answer], seconds: float) -> SendSummary:
         rejected=outcomes["rejected"],
         failed=outcomes["failed"],
         flagged=sum(answer.flagged for answer in answers),
+        sealed=sum(answer.sealed for answer in answers),
         causes=dict(Counter(str(answer.cause) for answer in unanswered).most_common()),
         predictions=dict(
-            Counter(str(a.prediction) for a in answers if a.outcome == "ok").most_common()
+            Counter(
+                str(a.prediction) for a in answers if a.outcome == "ok" and not a.sealed
+            ).most_common()
         ),
         p50_ms=times[len(times) // 2] if times else None,
         p99_ms=times[min(len(times) - 1, int(len(times) * 0.99))] if times else None,

@@ -1,7 +1,7 @@
 """What an installation looks like now."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -19,6 +19,7 @@ from monitor.services.drills.certificates import standing
 from monitor.services.kill_switch import unserved
 from monitor.services.last_windows import WindowStatus, newest, read_window
 from monitor.services.references import Reference
+from monitor.services.seals import veiled
 from monitor.services.streams.affected import AffectedStream, read_affected
 from monitor.services.streams.reading import StreamStatus, read_streams
 from monitor.services.streams.stream import unwatched
@@ -158,7 +159,9 @@ def look(context: Context, model: str | None = None) -> InstallationStatus:
         )
         return InstallationStatus(
             at=now,
-            models=tuple(found),
+            models=tuple(
+                replace(each, alarms=tuple(veiled(context, each.alarms))) for each in found
+            ),
             gateways=gateways,
             latches=tuple(latches),
             affected=tuple(

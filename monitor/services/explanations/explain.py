@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from monitor.domain import Alarm, Window
-from monitor.errors import NotFound, OptionInvalid
-from monitor.services.browse import show_alarm
+from monitor.errors import EventSealed, NotFound, OptionInvalid
+from monitor.services.browse import find_alarm
 from monitor.services.context import Context
 from monitor.services.explanations import contrast, headlines
 from monitor.services.explanations.exhibits import reference_pictures
@@ -34,6 +34,7 @@ from monitor.store.alarms import Alarms
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
 from monitor.store.routes import Routes
+from monitor.store.seals import sealed_among
 from reference_data import held_out
 from reference_data.class_conditional import within_class
 from reference_data.conformal import uniforms
@@ -53,7 +54,7 @@ def explain_alarm(context: Context, alarm_id: str) -> Explanation:
     BundleError
         If its bundle is damaged or gone.
     """
-    alarm = show_alarm(context, alarm_id)
+    alarm = find_alarm(context, alarm_id)
     opened = open_bundle(context, alarm.bundle_sha)
     first = alarm.evidence.crossings[0]
     found = context.events.by_ids([first.onset_event_id], ["at"])["at"].to_pylist()
@@ -79,6 +80,7 @@ def explain_alarm(context: Context, alarm_id: str) -> Explanation:
             window=Window(start=start, end=last + _TICK),
             rows=rows,
             segment=segment,
+            sealed=_sealed(context, rows),
             alarm=alarm,
             incident=[each for each in others if each.incident_id == alarm.incident_id],
             onset=onset,
@@ -104,10 +106,17 @@ def explain_range(context: Context, model: str, start: datetime, end: datetime) 
     window = Window(start=start, end=end)
     everything = read_window(context.events, model, window, None)
     sha = _commonest_bundle(context, model, everything)
+    rows = everything.of_bundle(sha)
+    # Who chooses the range could choose one around a single event: sealed ones do not even count.
+    sealed = _sealed(context, rows)
+    note = (
+        f"{len(sealed):,} events are sealed until a human has decided on them, and left out: the "
+        "model was in shadow."
+    )
     return tell(
         context,
         open_bundle(context, sha),
-        Subject(window=window, rows=everything.of_bundle(sha)),
+        Subject(window=window, rows=rows.without(sealed), notes=[note] if sealed else []),
     )
 
 
@@ -121,12 +130,17 @@ def explain_event(context: Context, event_id: str) -> EventExplanation:
         here.
     AmbiguousId
         If several begin so.
+    EventSealed
+        If the model was in shadow and no human decision is in.
     BundleError
         If its bundle is damaged or gone.
     """
-    columns = [*COLUMNS, "model", "cause", "probabilities"]
+    columns = [*COLUMNS, "cause", "probabilities"]
     event_id = identify_event(context, event_id)
     [row] = context.events.by_ids([event_id], columns).to_pylist()
+    with reading(context.engine) as conn:
+        if sealed_among(conn, [row]):
+            raise EventSealed(event_id)
     if row["prediction"] is None:
         raise NotFound(
             "prediction of event",
@@ -201,6 +215,11 @@ def pictures_of(
         {event_id: jpeg for event_id, jpeg in read.items() if jpeg is not None},
         {row: jpeg for row, jpeg in known.items() if row in wanted},
     )
+
+
+def _sealed(context: Context, rows: WindowRows) -> frozenset[str]:
+    with reading(context.engine) as conn:
+        return sealed_among(conn, rows.rows)
 
 
 def _segment(alarm: Alarm) -> tuple[str, str] | None:

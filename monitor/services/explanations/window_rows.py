@@ -1,6 +1,6 @@
 """The scored events of a window, laid out to compute with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,6 +34,8 @@ COLUMNS = (
     "flagged",
     "properties",
     "payload_ref",
+    "model",
+    "commitment",
 )
 
 Row = Mapping[str, Any]
@@ -90,6 +92,10 @@ class WindowRows:
         rows = [self.rows[place] for place in places]
         gone = len(self) - len(rows)
         return _laid_out(rows, total=self.total - gone, others=self.others)
+
+    def without(self, ids: Collection[str]) -> "WindowRows":
+        """Leave events out."""
+        return self.narrowed([i for i, row in enumerate(self.rows) if row["event_id"] not in ids])
 
     def of_segment(self, name: str, value: str) -> "WindowRows":
         """Keep the rows of one segment."""

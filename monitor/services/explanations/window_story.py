@@ -18,6 +18,7 @@ from monitor.services.explanations.exhibits import Gallery, order_of
 from monitor.services.explanations.explanation import Explanation, ScoreShift, Timeline
 from monitor.services.explanations.window_rows import MOST_READ, WindowRows, read_window
 from monitor.services.references import Reference
+from monitor.services.seals import veiled
 from monitor.stats.windows.compare_window import WindowFinding, compare_window
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.decisions import Decisions
@@ -84,6 +85,8 @@ class Subject:
 
     window: Window
     rows: WindowRows
+    sealed: frozenset[str] = frozenset()
+    """Ids of events that count and may not be shown."""
     segment: tuple[str, str] | None = None
     """Name and value of the segment the window is confined to."""
     alarm: Alarm | None = None
@@ -97,6 +100,7 @@ def tell(context: Context, opened: Opened, subject: Subject) -> Explanation:
     fewest = context.settings.monitor.min_window_events
     reference, rows, window = opened.reference, subject.rows, subject.window
     alarm, gallery = subject.alarm, opened.gallery(context)
+    shown = rows.without(subject.sealed)
     before = _before(context, reference, subject)
     known = contrast.property_references(reference.bundle)
     flagged = rows.flagged(fewest)
@@ -125,7 +129,7 @@ def tell(context: Context, opened: Opened, subject: Subject) -> Explanation:
         model=reference.manifest.name,
         version=opened.registered.version,
         bundle_sha=reference.digest,
-        alarm=alarm,
+        alarm=None if alarm is None else veiled(context, [alarm])[0],
         incident=tuple(sorted({each.kind for each in subject.incident})),
         window=window,
         before=None if before is None else _earlier(window),
@@ -135,9 +139,9 @@ def tell(context: Context, opened: Opened, subject: Subject) -> Explanation:
         flagged=flagged,
         expected_flag_rate=reference.manifest.alpha,
         flag_band=reference.flag_band,
-        worst=gallery.worst(rows, order_of(alarm)),
+        worst=gallery.worst(shown, order_of(alarm)),
         representative=gallery.representative(
-            rows, f"{reference.manifest.name}/{window.start.isoformat()}"
+            shown, f"{reference.manifest.name}/{window.start.isoformat()}"
         ),
         properties=properties,
         scores=scores,
@@ -237,6 +241,11 @@ def _remarks(
         remarks.append(
             f"Only inputs with {'='.join(subject.segment)} are looked at, and they are compared "
             "with all of the reference: some of the difference may be the segment's own."
+        )
+    if subject.sealed:
+        remarks.append(
+            f"{len(subject.sealed):,} of the inputs are sealed until a human has decided on them: "
+            "they count, and are not shown."
         )
     if rows.total > len(rows) + rows.others:
         remarks.append(f"A random sample of {len(rows):,} of {rows.total:,} events was looked at.")
