@@ -17,6 +17,8 @@ from sklearn.datasets import load_digits
 
 TRAINED = 0.6
 """Share of a source that trains; the rest is held out."""
+MOST_OF_SOURCE = 1_000
+"""Pictures of a source at most: all of the bears, and of PACS as many as are soon trained on."""
 STYLES = ("art_painting", "cartoon", "sketch")
 _BEARS = ("bear", "teddy")
 
@@ -49,17 +51,19 @@ def sources(data: Path | None, seed: int, most: int) -> list[Callable[[], Source
     found: list[Callable[[], Source]] = [lambda: _digits(seed, most)]
     if data is None:
         return found
-    found.append(lambda: _pacs(data, seed, most))
+    found.append(lambda: _pacs(data, "photo", seed, most))
     found.append(lambda: _bears(data, None, seed, most))
     absent = _classes(data / "bears")
-    return [*found, *(partial(_bears, data, name, seed, most) for name in absent)]
+    found += [partial(_bears, data, name, seed, most) for name in absent]
+    return [*found, lambda: _pacs(data, "cartoon", seed, most)]
 
 
-def _pacs(data: Path, seed: int, most: int) -> Source:
+def _pacs(data: Path, own: str, seed: int, most: int) -> Source:
     rng = np.random.default_rng([seed, 1])
-    others = {style: _sample(_pictures(data / "pacs" / style), most, rng) for style in STYLES}
+    styles = [style for style in ("photo", *STYLES) if style != own]
+    others = {style: _sample(_pictures(data / "pacs" / style), most, rng) for style in styles}
     others["ImageNet"] = _sample(_pictures(data / "imagenet_sample"), most, rng)
-    return _divide("PACS photo", data / "pacs" / "photo", (), others, seed)
+    return _divide(f"PACS {own}", data / "pacs" / own, (), others, seed)
 
 
 def _bears(data: Path, absent: str | None, seed: int, most: int) -> Source:
@@ -83,8 +87,8 @@ def _divide(
 ) -> Source:
     classes = [label for label in _classes(folder) if label not in absent]
     rows = [(p, place) for place, label in enumerate(classes) for p in _pictures(folder / label)]
-    order = np.random.default_rng([seed, 3]).permutation(len(rows)).tolist()
-    cut = int(TRAINED * len(rows))
+    order = np.random.default_rng([seed, 3]).permutation(len(rows))[:MOST_OF_SOURCE].tolist()
+    cut = int(TRAINED * len(order))
     train, held_out = ([rows[k] for k in part] for part in (order[:cut], order[cut:]))
     return Source(
         name=name,

@@ -31,6 +31,16 @@ Singles = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Untouched:
+    """Features of a pretrained body."""
+
+    embedding: Singles
+    """[n, d]."""
+    mid: Singles
+    """[n, d_mid]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:
     """What a network made of every part of a source."""
 
@@ -43,8 +53,9 @@ class Seen:
     others: Mapping[str, Forward]
     weights: Singles
     bias: Singles
-    pretrained: Mapping[str, Singles]
-    """Features of the untouched pretrained body, by part; empty where there is none."""
+    pretrained: Mapping[str, Untouched]
+    """What the pretrained body made of each part before anything was trained; empty where there is
+    none."""
 
     @property
     def accuracy(self) -> float:
@@ -68,7 +79,9 @@ class Seen:
                 f"{name}/embedding": part.embedding,
                 f"{name}/mid": part.mid,
             }
-        arrays |= {f"{name}/pretrained": array for name, array in self.pretrained.items()}
+        for name, body in self.pretrained.items():
+            arrays[f"{name}/pretrained"] = body.embedding
+            arrays[f"{name}/pretrained-mid"] = body.mid
         file.parent.mkdir(parents=True, exist_ok=True)
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -97,7 +110,9 @@ class Seen:
             weights=arrays["weights"],
             bias=arrays["bias"],
             pretrained={
-                name.removesuffix("/pretrained"): array
+                name.removesuffix("/pretrained"): Untouched(
+                    embedding=array, mid=arrays[f"{name}-mid"]
+                )
                 for name, array in arrays.items()
                 if name.endswith("/pretrained")
             },
@@ -182,8 +197,11 @@ def see(source: Source, network: str, *, epochs: int, seed: int) -> Seen:
         )
     model = Lite0(source.classes)
     before = {name: list(_passes(model, pictures)) for name, pictures in parts.items()}
-    pretrained = {name: _join(passes, 1) for name, passes in before.items()}
-    _train_head(model.head, pretrained["train"], source.train_labels)
+    pretrained = {
+        name: Untouched(embedding=_join(passes, 1), mid=_join(passes, 2))
+        for name, passes in before.items()
+    }
+    _train_head(model.head, pretrained["train"].embedding, source.train_labels)
     if network == "frozen":
         return _collect(model, source, network, before, pretrained)
     _train(
@@ -243,7 +261,7 @@ def _collect(
     source: Source,
     network: str,
     passes: Mapping[str, Sequence[Pass]],
-    pretrained: Mapping[str, Singles],
+    pretrained: Mapping[str, Untouched],
 ) -> Seen:
     weights = model.head.weight.detach().numpy()
     bias = model.head.bias.detach().numpy()

@@ -23,12 +23,14 @@ from reference_data.cross_conformal import FEWEST_FOLDS, MOST_FOLDS
 from reference_data.division import group
 from reference_data.errors import ImportRefused
 from reference_data.guarantee import FEWEST_CERTIFIED, choose_alpha, state_guarantee, weaken
+from reference_data.judgement import JOINT, Calibration
 from reference_data.reference_tables import ItemColumns, item_table, thumbnail_table
 from reference_data.report import Report, make_report
 from reference_data.roles import ReferenceRow, Roles, assign_roles
 from reference_data.row_pass import Rows, run_through
 from reference_data.scores.domain import DomainScore
 from reference_data.scores.forward import Forward, softmax
+from reference_data.scores.joint import JointScore
 from reference_data.scores.member import DEFAULT, Member
 from reference_data.scores.semantic import SemanticScore
 from reference_data.scores.shrinkage import DoesNotFit
@@ -121,21 +123,20 @@ def build_reference(
         raw=Member.VIM in members,
         seed=seed,
     )
-    semantic, domain = _fit(training, members)
+    semantic, domain, joining = _fit(training, members)
     held = passed.held_out
-    scores = {
-        "semantic": semantic.score(held),
-        "domain": domain.score(held.mid),
-        "confidence": unsureness(softmax(held.logits).max(axis=1)),
-    }
+    scores = {"semantic": semantic.score(held), "domain": domain.score(held.mid)}
     temper, calibrate = (
         np.searchsorted(roles.held_out, part) for part in (roles.temperature, roles.spread)
     )
-    calibration = {name: np.sort(values[calibrate]) for name, values in scores.items()}
-    temperature = fit_temperature(held.logits[temper], labels[roles.temperature])
-    size = _size(
-        rows, roles, {name: values[calibrate] for name, values in scores.items()}, held, alpha
+    calibration = Calibration.of(
+        scores["semantic"][calibrate], scores["domain"][calibrate], joining
     )
+    unsure = unsureness(softmax(held.logits[calibrate]).max(axis=1))
+    temperature = fit_temperature(held.logits[temper], labels[roles.temperature])
+    ranked = {name: values[calibrate] for name, values in scores.items()}
+    ranked["joint"] = joining.score(ranked["semantic"], ranked["domain"])
+    size = _size(rows, roles, {**ranked, "confidence": unsure}, held, alpha)
     effective = len(roles.calibrate) if size is None else int(size.smallest)
     threshold = choose_alpha(effective) if alpha is None else alpha
     guarantee = state_guarantee(effective, threshold, split_known=split_known, size=size)
@@ -183,10 +184,12 @@ def build_reference(
         "scores.npz": archive(
             {f"semantic.{name}": array for name, array in semantic.to_arrays().items()}
             | {f"domain.{name}": array for name, array in domain.to_arrays().items()}
+            | {f"{JOINT}{name}": array for name, array in joining.to_arrays().items()}
         ),
         "reference.npz": archive(
             {
-                **calibration,
+                **calibration.to_arrays(),
+                "confidence": np.sort(unsure),
                 "class_counts": count_classes(held.logits[calibrate]),
                 "temperature": np.array(temperature),
                 "embeddings": passed.embeddings,
@@ -249,9 +252,12 @@ def _refuse_labels(rows: Sequence[ReferenceRow], vocab: Sequence[str]) -> None:
         raise ImportRefused(f"{unknown[0]} has a label outside the vocabulary of the model.")
 
 
-def _fit(training: Training, members: Sequence[Member]) -> tuple[SemanticScore, DomainScore]:
+def _fit(
+    training: Training, members: Sequence[Member]
+) -> tuple[SemanticScore, DomainScore, JointScore]:
     try:
-        return SemanticScore.fit(training, members=members), DomainScore.fit(training)
+        semantic, domain = SemanticScore.fit(training, members=members), DomainScore.fit(training)
+        return semantic, domain, JointScore.fit(training, semantic, domain)
     except DoesNotFit as reason:
         raise ImportRefused(
             f"no out-of-domain score fits this model and its {training.n} training items: "

@@ -37,8 +37,9 @@ from numpy.typing import NDArray
 from reference_data.errors import BundleCorrupt, BundleError, BundleMissing, BundleTooNew
 from reference_data.preprocess import Preprocessing
 
-FORMAT = 1
-"""Version of the layout; a newer one is refused."""
+FORMAT = 2
+"""Version of the layout; a newer one is refused. Since 2 a joint score flags; bundles of 1 are read
+and judged by their two p-values, as when they were made."""
 
 MANIFEST = "manifest.json"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -71,13 +72,14 @@ class CalibrationSize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     episodes: int
     frames: int
     n_eff: dict[str, float]
-    """Independent rows that know as much about a quantity: "semantic", "domain", "confidence",
-    "classes", "flagged", "property.NAME"; from `episodes` to `rows`."""
+    """Independent rows that know as much about a quantity: "semantic", "domain", "joint",
+    "confidence", "classes", "flagged", "property.NAME"; from `episodes` to `rows`."""
 
     @property
     def smallest(self) -> float:
         """What they are worth for the score that gains least from further frames."""
-        return min(self.n_eff[name] for name in ("semantic", "domain", "confidence"))
+        scores = ("semantic", "domain", "joint", "confidence")
+        return min(self.n_eff[name] for name in scores if name in self.n_eff)
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -27,7 +27,8 @@ class CalibrationRows:
     frames: int
     """Rows of every episode."""
     scores: Mapping[str, Floats]
-    """"semantic", "domain" and "confidence", larger is more unusual, [n] each."""
+    """"semantic", "domain", "confidence", and "joint" where there is such a score; larger is more
+    unusual, [n] each."""
     predictions: npt.NDArray[np.intp]
     """Index of the predicted class, [n]."""
     properties: Mapping[str, Floats]
@@ -42,12 +43,14 @@ def calibration_size(rows: CalibrationRows, alpha: float | None = None) -> Calib
     rows
         The calibration rows.
     alpha
-        Flagging threshold; either score may flag, each at α/2. None takes the usual one.
+        Flagging threshold. None takes the usual one.
     """
     if rows.frames == 1:
         return None
     found = {name: _worth(score_quantities(v), rows.episodes) for name, v in rows.scores.items()}
-    threshold = choose_alpha(int(min(found.values()))) if alpha is None else alpha
+    threshold = alpha
+    if threshold is None:
+        threshold = choose_alpha(int(min(found.values())), joint="joint" in rows.scores)
     found["classes"] = _worth(class_quantities(rows.predictions), rows.episodes)
     found["flagged"] = _worth(_flagged(rows, threshold)[:, None], rows.episodes)
     for name, values in rows.properties.items():
@@ -70,6 +73,9 @@ def _worth(quantities: Floats, episodes: npt.NDArray[np.int64]) -> float:
 
 
 def _flagged(rows: CalibrationRows, alpha: float) -> Floats:
+    if "joint" in rows.scores:
+        joint = rows.scores["joint"]
+        return np.asarray(joint >= np.quantile(joint, 1 - alpha), dtype=np.float64)
     beyond = [
         rows.scores[name] >= np.quantile(rows.scores[name], 1 - alpha / 2)
         for name in ("semantic", "domain")

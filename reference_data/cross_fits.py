@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from reference_data.bundle import Bundle
+from reference_data.conformal import combined, uniforms
 from reference_data.cross_conformal import cross_p_values, divide_folds
+from reference_data.judgement import Judgement
 from reference_data.scores.domain import DomainScore
 from reference_data.scores.forward import Forward
+from reference_data.scores.joint import JointScore
 from reference_data.scores.member import Member
 from reference_data.scores.semantic import SemanticScore
 from reference_data.scores.training import Batch, Training
@@ -33,6 +36,9 @@ class Fold:
     semantic_calibration: Floats
     """Ascending, one per episode of the fold."""
     domain_calibration: Floats
+    joining: JointScore | None
+    """None in bundles imported before there was a joint score."""
+    joint_calibration: Floats | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,15 +52,34 @@ class CrossFits:
         """Rows that calibrate, over all folds."""
         return sum(len(fold.semantic_calibration) for fold in self.folds)
 
-    def p_semantic(self, outputs: Forward, draws: npt.ArrayLike) -> Floats:
-        """Judge inputs by their semantic scores, [m]."""
-        scores = np.stack([fold.semantic.score(outputs) for fold in self.folds])
-        return cross_p_values(scores, [fold.semantic_calibration for fold in self.folds], draws)
+    def judge(self, outputs: Forward, event_ids: Sequence[str], seed: int) -> Judgement:
+        """Give inputs their p-values.
 
-    def p_domain(self, outputs: Forward, draws: npt.ArrayLike) -> Floats:
-        """Judge inputs by their domain scores, [m]."""
-        scores = np.stack([fold.domain.score(outputs.mid) for fold in self.folds])
-        return cross_p_values(scores, [fold.domain_calibration for fold in self.folds], draws)
+        Parameters
+        ----------
+        event_ids
+            Decide ties.
+        seed
+            The bundle's.
+        """
+        semantic = np.stack([fold.semantic.score(outputs) for fold in self.folds])
+        domain = np.stack([fold.domain.score(outputs.mid) for fold in self.folds])
+
+        def p(scores: Floats, calibration: Sequence[Floats], stream: str) -> Floats:
+            return cross_p_values(scores, calibration, uniforms(event_ids, stream, seed))
+
+        p_semantic = p(semantic, [fold.semantic_calibration for fold in self.folds], "semantic")
+        p_domain = p(domain, [fold.domain_calibration for fold in self.folds], "domain")
+        joint = [
+            (fold.joining.score(one, other), fold.joint_calibration)
+            for fold, one, other in zip(self.folds, semantic, domain, strict=True)
+            if fold.joining is not None and fold.joint_calibration is not None
+        ]
+        if not joint:
+            value = combined(p_semantic, p_domain)
+        else:
+            value = p(np.stack([s for s, _ in joint]), [known for _, known in joint], "joint")
+        return Judgement(semantic=p_semantic, domain=p_domain, value=value)
 
     def to_bytes(self) -> bytes:
         """Write the file."""
@@ -66,6 +91,10 @@ class CrossFits:
                 arrays[f"{place}.semantic.{name}"] = array
             for name, array in fold.domain.to_arrays().items():
                 arrays[f"{place}.domain.{name}"] = array
+            if fold.joining is not None and fold.joint_calibration is not None:
+                arrays[f"{place}.joint_calibration"] = fold.joint_calibration
+                for key, table in fold.joining.to_arrays().items():
+                    arrays[f"{place}.joint.{key}"] = table
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
@@ -87,6 +116,12 @@ def read(bundle: Bundle) -> CrossFits | None:
                 domain=DomainScore.from_arrays(under(f"{place}.domain.")),
                 semantic_calibration=arrays[f"{place}.semantic_calibration"].astype(np.float64),
                 domain_calibration=arrays[f"{place}.domain_calibration"].astype(np.float64),
+                joining=JointScore.from_arrays(under(f"{place}.joint."))
+                if f"{place}.joint_calibration" in arrays
+                else None,
+                joint_calibration=arrays[f"{place}.joint_calibration"].astype(np.float64)
+                if f"{place}.joint_calibration" in arrays
+                else None,
             )
             for place in range(int(arrays["folds"]))
         )
@@ -139,13 +174,17 @@ def fit_crosswise(
         )
         semantic = SemanticScore.fit(training, members=members)
         domain = DomainScore.fit(training)
+        joining = JointScore.fit(training, semantic, domain)
         own = held_out.take(np.array([episodes[k][0] for k in part.tolist()], dtype=np.intp))
+        of_semantic, of_domain = semantic.score(own), domain.score(own.mid)
         found.append(
             Fold(
                 semantic=semantic,
                 domain=domain,
-                semantic_calibration=np.sort(semantic.score(own)),
-                domain_calibration=np.sort(domain.score(own.mid)),
+                semantic_calibration=np.sort(of_semantic),
+                domain_calibration=np.sort(of_domain),
+                joining=joining,
+                joint_calibration=np.sort(joining.score(of_semantic, of_domain)),
             )
         )
     return CrossFits(folds=tuple(found))

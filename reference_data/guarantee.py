@@ -15,7 +15,7 @@ FEWEST_CERTIFIED = 100
 """Calibration episodes below which a bundle only draws charts."""
 ALPHAS = (0.01, 0.02, 0.05, 0.1)
 FEWEST_FLAGGED_RANKS = 5
-"""Calibration rows that should lie beyond the threshold of each score."""
+"""Calibration rows that should lie beyond the threshold."""
 
 
 _UNKNOWN_SPLIT = "not certified: it is unknown which rows trained the model"
@@ -34,16 +34,32 @@ class Guarantee:
     flag_rate_high: float
 
 
-def choose_alpha(n: int) -> float:
-    """Pick the strictest usual flagging threshold that n calibration rows can resolve."""
+def choose_alpha(n: int, *, joint: bool = True) -> float:
+    """Pick the strictest usual flagging threshold that n calibration rows can resolve.
+
+    Parameters
+    ----------
+    joint
+        Whether one joint score flags; False for bundles where either of two does, each at α/2.
+    """
     for alpha in ALPHAS:
-        if alpha / 2 * (n + 1) >= FEWEST_FLAGGED_RANKS:
+        if resolves(n, alpha, joint=joint, fewest=FEWEST_FLAGGED_RANKS):
             return alpha
     return ALPHAS[-1]
 
 
+def resolves(n: int, alpha: float, *, joint: bool, fewest: int = 1) -> bool:
+    """Tell whether so many of n calibration rows lie beyond the threshold of what flags."""
+    return (alpha if joint else alpha / 2) * (n + 1) >= fewest
+
+
 def state_guarantee(
-    n: int, alpha: float, *, split_known: bool, size: CalibrationSize | None = None
+    n: int,
+    alpha: float,
+    *,
+    split_known: bool,
+    size: CalibrationSize | None = None,
+    joint: bool = True,
 ) -> Guarantee:
     """Say what calibration rows promise at a flagging threshold.
 
@@ -52,14 +68,16 @@ def state_guarantee(
     n
         Calibration rows, one per episode; of bursts, the independent rows they are worth.
     alpha
-        An input is flagged when twice the smaller of its two p-values is at most this.
+        An input is flagged when its p-value is at most this.
     split_known
         Whether the calibration rows are known not to have trained the model.
     size
         How these came to be worth n, for rows that come in bursts.
+    joint
+        Whether that p-value is a joint score's.
     """
     rows = say_rows(n, size)
-    low, high = flag_band(n, alpha)
+    low, high = flag_band(n, alpha, joint=joint)
     known = (
         f"{rows}: of healthy inputs, {low:.2%} to {high:.2%} will be flagged "
         f"(at α = {alpha:g}, with 95 % confidence)"
@@ -120,15 +138,15 @@ def weaken(guarantee: Guarantee, n: int, folds: int, alpha: float) -> Guarantee:
     Parameters
     ----------
     alpha
-        Flagging threshold; either score may flag, each at α/2.
+        Flagging threshold.
     """
     reason = (
         "not certified: cross-conformal p-values carry no certificate for streams. Hold out "
         f"{FEWEST_CERTIFIED} episodes or more and import without --cross-conformal to get alarms."
     )
-    high = min(1.0, 2 * bound(n, alpha / 2))
+    high = bound(n, alpha)
     known = (
-        f"{say_bound(n, folds, alpha / 2)}. Of healthy inputs at most about {high:.1%} will be "
+        f"{say_bound(n, folds, alpha)}. Of healthy inputs at most about {high:.1%} will be "
         f"flagged (at α = {alpha:g}, averaged over references)"
     )
     return Guarantee(
@@ -145,13 +163,23 @@ def split_was_known(reason: str) -> bool:
     return not reason.startswith(_UNKNOWN_SPLIT)
 
 
-def flag_band(n: int, alpha: float, level: float = 0.95) -> tuple[float, float]:
-    """Bound the share of healthy inputs flagged by either of two scores, each at α/2.
+def flag_band(
+    n: int, alpha: float, level: float = 0.95, *, joint: bool = True
+) -> tuple[float, float]:
+    """Bound the share of healthy inputs flagged, given one reference of n calibration rows.
+
+    Parameters
+    ----------
+    joint
+        Whether one joint score flags; False for bundles where either of two does, each at α/2.
 
     Returns
     -------
-    Lower and upper end. Each score's rate lies in its Beta band with half of what `level` leaves;
-    the union flags at least as much as either and at most as much as both together.
+    Lower and upper end. The rate of a joint score lies in its Beta band. Without one, each score's
+    rate lies in its own with half of what `level` leaves; the union flags at least as much as
+    either and at most as much as both together.
     """
+    if joint:
+        return band(n, alpha, level)
     low, high = band(n, alpha / 2, 1 - (1 - level) / 2)
     return low, min(1.0, 2 * high)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from reference_data.conformal import combined, p_values, uniforms
+from reference_data.judgement import Calibration
 from reference_data.thumbnail import thumbnail
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ class ItemColumns:
         confidence: Floats,
         loss: Floats,
         scores: Mapping[str, Floats],
-        calibration: Mapping[str, Floats],
+        calibration: Calibration,
         judged: npt.NDArray[np.intp],
         seed: int,
     ) -> "ItemColumns":
@@ -59,12 +59,12 @@ class ItemColumns:
             Of the judged rows.
         """
         items = [item for item, _, _ in rows]
-        ids = [items[row] for row in judged.tolist()]
-        p = {name: np.full(len(rows), np.nan) for name in ("semantic", "domain")}
-        for name, column in p.items():
-            if len(calibration[name]):
-                draws = uniforms(ids, name, seed)
-                column[judged] = p_values(scores[name], calibration[name], draws)
+        p = {name: np.full(len(rows), np.nan) for name in ("semantic", "domain", "value")}
+        if len(calibration.semantic):
+            ids = [items[row] for row in judged.tolist()]
+            found = calibration.judge(scores["semantic"], scores["domain"], ids, seed)
+            for name, column in p.items():
+                column[judged] = getattr(found, name)
         return ItemColumns(
             path=items,
             label=[label for _, label, _ in rows],
@@ -75,7 +75,7 @@ class ItemColumns:
             loss=loss,
             p_semantic=p["semantic"],
             p_domain=p["domain"],
-            p_value=combined(p["semantic"], p["domain"]),
+            p_value=p["value"],
         )
 
 

@@ -15,8 +15,8 @@ import onnxruntime
 
 from reference_data import cross_fits
 from reference_data.bundle import Bundle
-from reference_data.conformal import combined, p_values, uniforms
 from reference_data.cross_fits import CrossFits
+from reference_data.judgement import Calibration, Judgement
 from reference_data.preprocess import DecodeLimits, decode, prepare
 from reference_data.properties import measure
 from reference_data.scores.domain import DomainScore
@@ -50,7 +50,7 @@ class Scored:
     p_semantic: float
     p_domain: float
     p_value: float
-    """Both streams in one: twice the smaller p, at most 1."""
+    """Of both scores in one (`reference_data.judgement`)."""
     flagged: bool
     """Whether `p_value` is at most the bundle's alpha."""
     embedding: npt.NDArray[np.float16]
@@ -132,9 +132,7 @@ class Scorer:
     network: Network
     semantic: SemanticScore
     domain: DomainScore
-    semantic_calibration: npt.NDArray[np.float64]
-    """Semantic scores of the calibration rows, ascending."""
-    domain_calibration: npt.NDArray[np.float64]
+    calibration: Calibration
     cross: CrossFits | None = None
     """Refits that give the p-values instead, in bundles imported with ``--cross-conformal``."""
 
@@ -152,9 +150,9 @@ class Scorer:
             Whether passes will run beside each other.
         """
         fitted = bundle.arrays("scores.npz")
-        # Only two small arrays are wanted: the archive also holds neighbours' embeddings.
+        # Only small arrays are read: the archive also holds neighbours' embeddings.
         with np.load(io.BytesIO(bundle.read("reference.npz")), allow_pickle=False) as reference:
-            semantic, domain = reference["semantic"], reference["domain"]
+            calibration = Calibration.read(fitted, reference)
         # By its path: given bytes, ONNX Runtime keeps them, 19 MB for EfficientNet-Lite0. Reading
         # the file once more proves that it still was the one verified.
         network = Network.open(bundle.file("model.onnx"), threads=threads, several=several)
@@ -164,8 +162,7 @@ class Scorer:
             network=network,
             semantic=SemanticScore.from_arrays(under(fitted, "semantic.")),
             domain=DomainScore.from_arrays(under(fitted, "domain.")),
-            semantic_calibration=semantic,
-            domain_calibration=domain,
+            calibration=calibration,
             cross=cross_fits.read(bundle),
         )
 
@@ -212,26 +209,16 @@ class Scorer:
                 results[row] = result
         return results
 
-    def _p_values(
-        self, outputs: Forward, event_ids: Sequence[str]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        of_semantic, of_domain = (
-            uniforms(event_ids, name, self.bundle.manifest.seed) for name in ("semantic", "domain")
-        )
+    def _p_values(self, outputs: Forward, event_ids: Sequence[str]) -> Judgement:
+        seed = self.bundle.manifest.seed
         if self.cross is not None:
-            return (
-                self.cross.p_semantic(outputs, of_semantic),
-                self.cross.p_domain(outputs, of_domain),
-            )
-        return (
-            p_values(self.semantic.score(outputs), self.semantic_calibration, of_semantic),
-            p_values(self.domain.score(outputs.mid), self.domain_calibration, of_domain),
-        )
+            return self.cross.judge(outputs, event_ids, seed)
+        semantic, domain = self.semantic.score(outputs), self.domain.score(outputs.mid)
+        return self.calibration.judge(semantic, domain, event_ids, seed)
 
     def _judge(self, outputs: Forward, event_ids: Sequence[str]) -> list[Scored]:
         manifest = self.bundle.manifest
-        p_semantic, p_domain = self._p_values(outputs, event_ids)
-        p_value = combined(p_semantic, p_domain)
+        p = self._p_values(outputs, event_ids)
         probabilities = softmax(outputs.logits)
         top = probabilities.argmax(axis=1).tolist()
         halves = half(outputs.embedding)
@@ -240,10 +227,10 @@ class Scorer:
                 prediction=manifest.vocab[int(top[row])],
                 confidence=float(probabilities[row, top[row]]),
                 probabilities=probabilities[row],
-                p_semantic=float(p_semantic[row]),
-                p_domain=float(p_domain[row]),
-                p_value=float(p_value[row]),
-                flagged=bool(p_value[row] <= manifest.alpha),
+                p_semantic=float(p.semantic[row]),
+                p_domain=float(p.domain[row]),
+                p_value=float(p.value[row]),
+                flagged=bool(p.value[row] <= manifest.alpha),
                 embedding=halves[row],
             )
             for row in range(len(outputs))

@@ -33,6 +33,7 @@ _COLUMNS = (
     "confidence",
     "p_semantic",
     "p_domain",
+    "p_value",
     "flagged",
     "properties",
     "model",
@@ -112,7 +113,7 @@ def most_telling(kind: AlarmKind, crossing: Crossing) -> Callable[[Row], float]:
 
             return order
         case AlarmKind.FLAG_RATE:
-            return lambda row: float(min(row["p_semantic"], row["p_domain"]))
+            return lambda row: float(row["p_value"])
         case AlarmKind.PROPERTY_SHIFT:
             return _extreme(crossing.strongest_bet)
 

@@ -110,14 +110,14 @@ def read_reference(bundle: Bundle) -> Reference:
         items=_pick(table["path"].to_pylist(), rows),
         labels=_pick(table["label"].to_pylist(), rows),
         rows=tuple(rows),
-        flag_band=_flag_band(bundle, min(calibrated, manifest.effective)),
+        flag_band=_flag_band(bundle, min(calibrated, manifest.effective), joint="joint" in arrays),
         windows=window_reference.read(bundle),
     )
 
 
-def _flag_band(bundle: Bundle, calibrated: int) -> tuple[float, float]:
+def _flag_band(bundle: Bundle, calibrated: int, *, joint: bool) -> tuple[float, float]:
     if cross_fits.FILE not in bundle.manifest.files:
-        return flag_band(calibrated, bundle.manifest.alpha)
+        return flag_band(calibrated, bundle.manifest.alpha, joint=joint)
     report = msgspec.json.decode(bundle.read("report.json"), type=Report)
     return report.flag_rate_low, report.flag_rate_high
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from reference_data import held_out, pictures
 from reference_data.bundle import Bundle
-from reference_data.conformal import combined, p_values, uniforms
 from reference_data.errors import ImportRefused
 from reference_data.importing.reference_pass import run_reference
 from reference_data.importing.request import Progress
@@ -116,32 +115,12 @@ def read_confirmed(
         outputs=outputs,
         semantic=semantic,
         domain=domain,
-        flagged=flagged(
-            [row.item for row in rows],
-            {"semantic": semantic, "domain": domain},
-            {"semantic": scorer.semantic_calibration, "domain": scorer.domain_calibration},
-            seed=parent.manifest.seed,
-            alpha=parent.manifest.alpha,
-        ),
+        flagged=scorer.calibration.judge(
+            semantic, domain, [row.item for row in rows], parent.manifest.seed
+        ).value
+        <= parent.manifest.alpha,
         notes=notes,
     )
-
-
-def flagged(
-    items: Sequence[str],
-    scores: dict[str, Floats],
-    calibration: dict[str, Floats],
-    *,
-    seed: int,
-    alpha: float,
-) -> npt.NDArray[np.bool_]:
-    """Tell which rows a calibration flags."""
-    p = {
-        name: p_values(values, calibration[name], uniforms(items, name, seed))
-        for name, values in scores.items()
-    }
-    found: npt.NDArray[np.bool_] = combined(p["semantic"], p["domain"]) <= alpha
-    return found
 
 
 def _kept_files(parent: Bundle) -> set[bytes]:

@@ -17,14 +17,21 @@ from reference_data.bundle import Bundle, CalibrationSize, Counts
 from reference_data.calibration import archive, count_classes, property_quantiles
 from reference_data.calibration_size import CalibrationRows, calibration_size
 from reference_data.conformal import unsureness
-from reference_data.guarantee import Guarantee, choose_alpha, split_was_known, state_guarantee
+from reference_data.guarantee import (
+    Guarantee,
+    choose_alpha,
+    resolves,
+    split_was_known,
+    state_guarantee,
+)
 from reference_data.held_out import HeldOut
-from reference_data.importing import confirmed as confirmed_rows
 from reference_data.importing.confirmed import Confirmed
 from reference_data.importing.retold import Retold, retell
+from reference_data.judgement import Calibration
 from reference_data.report import Report, make_report
 from reference_data.roles import ReferenceRow, Roles, assign_roles
 from reference_data.scores.forward import half, softmax
+from reference_data.scores.joint import JointScore
 from reference_data.scoring import Scorer
 
 Floats = npt.NDArray[np.float64]
@@ -80,12 +87,14 @@ def compose(scorer: Scorer, confirmed: Confirmed, beside: HeldOut | None) -> New
         chosen = np.random.default_rng([manifest.seed, 3]).permutation(len(held))
         held = held.take(np.sort(chosen[: held_out.MOST_ROWS]))
     calibration = _calibration(scorer, confirmed, roles, joins=joins)
-    rows = len(calibration["semantic"])
-    size = _size(held, roles.frames, rows)
+    rows, joint = len(calibration.semantic), calibration.joint is not None
+    size = _size(held, roles.frames, rows, calibration.joining)
     worth = rows if size is None else int(size.smallest)
-    alpha = manifest.alpha if manifest.alpha / 2 * (worth + 1) >= 1 else choose_alpha(worth)
+    alpha = choose_alpha(worth, joint=joint)
+    if resolves(worth, manifest.alpha, joint=joint):
+        alpha = manifest.alpha
     known = not joins or split_was_known(manifest.certified_reason)
-    guarantee = state_guarantee(worth, alpha, split_known=known, size=size)
+    guarantee = state_guarantee(worth, alpha, split_known=known, size=size, joint=joint)
     tempering = held.of_role("temperature")
     temperature = fit_temperature(tempering.logits, tempering.labels)
     retold.add(confirmed, roles, calibration, manifest.vocab, manifest.seed)
@@ -96,7 +105,8 @@ def compose(scorer: Scorer, confirmed: Confirmed, beside: HeldOut | None) -> New
     files = {
         "reference.npz": archive(
             {
-                **calibration,
+                **calibration.to_arrays(),
+                "confidence": _unsureness(parent, confirmed, roles, joins=joins),
                 "class_counts": _class_counts(parent, confirmed, roles, joins=joins),
                 "temperature": np.array(temperature),
                 **retold.embeddings(half(confirmed.outputs.embedding), manifest.seed),
@@ -123,18 +133,23 @@ def compose(scorer: Scorer, confirmed: Confirmed, beside: HeldOut | None) -> New
     )
 
 
-def _size(held: HeldOut, frames: int, rows: int) -> CalibrationSize | None:
+def _size(
+    held: HeldOut, frames: int, rows: int, joining: JointScore | None
+) -> CalibrationSize | None:
     """Measure what the calibration rows are worth, on as many of them as are kept as rows."""
     kept = held.calibrating()
+    scores = {
+        "semantic": kept.semantic,
+        "domain": kept.domain,
+        "confidence": unsureness(softmax(kept.logits).max(axis=1)),
+    }
+    if joining is not None:
+        scores["joint"] = joining.score(kept.semantic, kept.domain)
     found = calibration_size(
         CalibrationRows(
             episodes=kept.episodes,
             frames=frames,
-            scores={
-                "semantic": kept.semantic,
-                "domain": kept.domain,
-                "confidence": unsureness(softmax(kept.logits).max(axis=1)),
-            },
+            scores=scores,
             predictions=kept.logits.argmax(axis=1),
             properties=kept.properties,
         )
@@ -161,19 +176,18 @@ def _divide(rows: Sequence[ReferenceRow], seed: int, frames: int | None) -> Role
     return replace(roles, train=none, counts=msgspec.structs.replace(roles.counts, train=0))
 
 
-def _calibration(
-    scorer: Scorer, confirmed: Confirmed, roles: Roles, *, joins: bool
-) -> dict[str, Floats]:
+def _calibration(scorer: Scorer, confirmed: Confirmed, roles: Roles, *, joins: bool) -> Calibration:
     places = roles.spread
-    new = {
-        "semantic": confirmed.semantic[places],
-        "domain": confirmed.domain[places],
-        "confidence": unsureness(softmax(confirmed.outputs.logits[places]).max(axis=1)),
-    }
+    old, new = scorer.calibration, (confirmed.semantic[places], confirmed.domain[places])
+    return old.joined_by(*new) if joins else Calibration.of(*new, old.joining)
+
+
+def _unsureness(parent: Bundle, confirmed: Confirmed, roles: Roles, *, joins: bool) -> Floats:
+    new = unsureness(softmax(confirmed.outputs.logits[roles.spread]).max(axis=1))
     if joins:
-        arrays = scorer.bundle.arrays("reference.npz")
-        new = {n: np.concatenate([arrays[n].astype(np.float64), v]) for n, v in new.items()}
-    return {name: np.sort(values) for name, values in new.items()}
+        old = parent.arrays("reference.npz")["confidence"].astype(np.float64)
+        new = np.concatenate([old, new])
+    return np.sort(new)
 
 
 def _class_counts(
@@ -214,15 +228,13 @@ def _measured(held: HeldOut) -> list[ReferenceRow]:
 
 
 def _flagged(
-    held: HeldOut, retold: Retold, calibration: dict[str, Floats], seed: int, alpha: float
+    held: HeldOut, retold: Retold, calibration: Calibration, seed: int, alpha: float
 ) -> npt.NDArray[np.bool_]:
-    return confirmed_rows.flagged(
-        [retold.items[row] for row in held.rows.tolist()],
-        {"semantic": held.semantic, "domain": held.domain},
-        calibration,
-        seed=seed,
-        alpha=alpha,
+    items = [retold.items[row] for row in held.rows.tolist()]
+    flagged: npt.NDArray[np.bool_] = (
+        calibration.judge(held.semantic, held.domain, items, seed).value <= alpha
     )
+    return flagged
 
 
 def _report(

@@ -85,7 +85,8 @@ def rebaseline(request: RebaselineRequest, progress: Progress) -> Rebaselined:
     scorer = Scorer.open(parent)
     confirmed = read_confirmed(parent, scorer, request.data, progress, group_by=request.group_by)
     before = float(confirmed.flagged.mean())
-    shifted_now = _refuse_shift(request, confirmed, before)
+    joint = scorer.calibration.joint is not None
+    shifted_now = _refuse_shift(request, confirmed, before, joint=joint)
     made = compose(scorer, confirmed, beside)
     files = dict(made.files)
     with progress.step("making thumbnails", None) as advance:
@@ -135,10 +136,12 @@ def _beside(request: RebaselineRequest) -> HeldOut | None:
     return old
 
 
-def _refuse_shift(request: RebaselineRequest, confirmed: Confirmed, before: float) -> bool:
+def _refuse_shift(
+    request: RebaselineRequest, confirmed: Confirmed, before: float, *, joint: bool
+) -> bool:
     """Tell whether more rows are flagged than of healthy inputs; refuse that unless accepted."""
     manifest = request.parent.manifest
-    _, most = flag_band(manifest.effective, manifest.alpha)
+    _, most = flag_band(manifest.effective, manifest.alpha, joint=joint)
     if before <= most:
         return False
     if not request.accept_shift:

@@ -4,7 +4,7 @@ Rows of the parent that stay keep their order; confirmed rows come after them. E
 points into ``reference.parquet`` is moved along.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from reference_data.accuracy import log_losses
 from reference_data.build import MOST_NEIGHBOUR_BYTES, MOST_NEIGHBOURS, MOST_THUMBNAILS
 from reference_data.bundle import Bundle
 from reference_data.importing.confirmed import Confirmed
+from reference_data.judgement import Calibration
 from reference_data.reference_tables import ItemColumns, item_table, thumbnail_table
 from reference_data.roles import Roles
 from reference_data.scores.forward import softmax
@@ -51,7 +52,7 @@ class Retold:
         self,
         confirmed: Confirmed,
         roles: Roles,
-        calibration: Mapping[str, Floats],
+        calibration: Calibration,
         vocab: tuple[str, ...],
         seed: int,
     ) -> None:

@@ -17,6 +17,9 @@ from reference_data.scores.forward import normalised
 from reference_data.scores.shrinkage import whitener
 from reference_data.scores.training import Training
 
+_LEAST = 1e-6
+"""Of a row's own share in the covariance, what is left at least when it is taken away."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DomainScore:
@@ -46,6 +49,21 @@ class DomainScore:
         """Score each row by its squared distance, [m, d_mid] → [m]."""
         white = (normalised(mid) - self.centre) @ self.factor
         distance: npt.NDArray[np.float64] = np.square(white).sum(axis=1).astype(np.float64)
+        return distance
+
+    def left_out(self, training: Training) -> npt.NDArray[np.float64]:
+        """Score the sampled training rows, each as if it had not been fitted on, [m].
+
+        Taking a row away changes mean and covariance along that row alone; Sherman and Morrison's
+        formula gives the distance that remains. Only the share of shrinkage is kept.
+        """
+        if training.n < 2:
+            return self.score(training.sample.mid)
+        _, shrinkage = training.mid.shrunk()
+        moved = training.n / (training.n - 1)
+        length = self.score(training.sample.mid)
+        remaining = np.maximum(1 - (1 - shrinkage) * moved / training.n * length, _LEAST)
+        distance: npt.NDArray[np.float64] = moved**2 * length / remaining
         return distance
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.float32]]:

@@ -88,12 +88,17 @@ class SemanticScore:
 
     def score(self, outputs: Forward) -> Floats:
         """Average the members' evidence, [m]; larger is more unusual."""
-        weighed = self.evidence(outputs)
-        return np.asarray(sum(weighed.values(), np.float64(0)) / len(weighed), dtype=np.float64)
+        return _mean(self.evidence(outputs))
+
+    def left_out(self, training: Training) -> Floats:
+        """Score the sampled training rows, each as if it had not been fitted on, [m]."""
+        return _mean(self._weigh(_measure_training(self.parts, training)))
 
     def evidence(self, outputs: Forward) -> dict[Member, Floats]:
         """Give each member's evidence against each row, [m] each."""
-        measured = _measure(self.parts, outputs)
+        return self._weigh(_measure(self.parts, outputs))
+
+    def _weigh(self, measured: Mapping[Member, Floats]) -> dict[Member, Floats]:
         tables = zip(self.members, self.knots, strict=True)
         if self.rows is None:
             return {member: rank(measured[member], knots) for member, knots in tables}
@@ -127,6 +132,10 @@ class SemanticScore:
             },
             switched_off={},
         )
+
+
+def _mean(weighed: Mapping[Member, Floats]) -> Floats:
+    return np.asarray(sum(weighed.values(), np.float64(0)) / len(weighed), dtype=np.float64)
 
 
 def _under(

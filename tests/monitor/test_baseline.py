@@ -27,8 +27,8 @@ def rows(semantic: npt.NDArray[np.float64], domain: npt.NDArray[np.float64]) -> 
 
 def test_rows_beyond_either_score_are_counted_once() -> None:
     scores = np.arange(N, dtype=np.float64)
-    same = count_flagged(rows(scores, scores), N, 0.05, 1)
-    opposite = count_flagged(rows(scores, -scores), N, 0.05, 1)
+    same = count_flagged(rows(scores, scores), N, 0.05, 1, joint=False)
+    opposite = count_flagged(rows(scores, -scores), N, 0.05, 1, joint=False)
     assert same is not None
     assert opposite is not None
     # α/2 of 401 ranks is 10.025: the eleventh row flags for some ties.
@@ -36,17 +36,24 @@ def test_rows_beyond_either_score_are_counted_once() -> None:
     assert (opposite.beyond, opposite.flagged) == (11, 22)
 
 
+def test_as_many_rows_as_lie_beyond_a_joint_score_are_flagged() -> None:
+    found = count_flagged(rows(np.arange(N), -np.arange(N)), N, 0.05, 1, joint=True)
+    assert found is not None
+    # α of 401 ranks is 20.05.
+    assert (found.beyond, found.flagged, found.joint) == (21, 21, True)
+
+
 def test_saturated_scores_flag_no_more_rows_than_their_threshold_says() -> None:
-    tied = count_flagged(rows(np.ones(N), np.ones(N)), N, 0.05, 1)
+    tied = count_flagged(rows(np.ones(N), np.ones(N)), N, 0.05, 1, joint=False)
     assert tied is not None
     assert 11 <= tied.flagged <= 22
 
 
 def test_of_a_sample_as_many_count_as_there_can_be() -> None:
-    sampled = count_flagged(rows(np.arange(N / 2), np.arange(N / 2)), N, 0.05, 1)
+    sampled = count_flagged(rows(np.arange(N / 2), np.arange(N / 2)), N, 0.05, 1, joint=False)
     assert sampled is not None
     assert sampled.flagged == 22
-    assert count_flagged(rows(np.ones(9), np.ones(9)), 9, 2.0, 1) is None
+    assert count_flagged(rows(np.ones(9), np.ones(9)), 9, 2.0, 1, joint=False) is None
 
 
 def test_only_properties_with_enough_finite_values_are_watched() -> None:

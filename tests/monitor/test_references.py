@@ -115,6 +115,7 @@ def test_the_calibration_opens_every_stream_and_healthy_confidences_are_uniform(
             confidence=float(-unsure),
             p_semantic=0.5,
             p_domain=0.5,
+            p_value=0.5,
         )
         for i, unsure in enumerate(baseline.unsureness)
     ]

@@ -42,7 +42,7 @@ def baseline(rows: int = ROWS) -> Baseline:
         rows=rows,
         unsureness=np.sort(rng.beta(1, 9, rows)) - 1.0,
         class_counts=np.array([rows - 2 * (rows // 3), rows // 3, rows // 3]),
-        flagged=FlaggedRows(alpha=0.05, beyond=rows // 40 + 1, flagged=rows // 25 + 2),
+        flagged=FlaggedRows(alpha=0.05, beyond=rows // 20 + 1, flagged=rows // 20 + 1),
         properties={
             "brightness": np.sort(rng.normal(size=rows)),
             "width": np.full(rows, 640.0),
@@ -71,8 +71,9 @@ def episodes(
             at=START + timedelta(seconds=i),
             prediction=VOCAB[int(rng.integers(3))],
             confidence=float(1 - rng.beta(1, 9)),
-            p_semantic=float(rng.uniform(0, worst)),
+            p_semantic=(p := float(rng.uniform(0, worst))),
             p_domain=float(rng.uniform()),
+            p_value=p,
             properties={"brightness": float(rng.normal(brighter)), "width": width},
         )
         for i in range(count)

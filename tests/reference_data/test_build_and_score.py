@@ -208,14 +208,20 @@ def test_rows_are_grouped_in_order_of_appearance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "alpha"), [(50, 0.1), (105, 0.1), (303, 0.05), (499, 0.02), (999, 0.01), (9_999, 0.01)]
+    ("rows", "alpha"), [(40, 0.1), (98, 0.1), (105, 0.05), (303, 0.02), (499, 0.01), (9_999, 0.01)]
 )
 def test_the_strictest_threshold_that_can_be_resolved_is_chosen(rows: int, alpha: float) -> None:
     assert choose_alpha(rows) == alpha
+    # Two scores at α/2 each need twice the rows.
+    assert choose_alpha(2 * rows + 1, joint=False) == alpha
+
+
+def test_the_flag_rate_of_a_joint_score_is_as_sure_as_its_rows() -> None:
+    assert flag_band(303, 0.05) == band(303, 0.05)
 
 
 def test_the_flag_rate_of_two_scores_lies_between_one_and_both() -> None:
-    low, high = flag_band(303, 0.05)
+    low, high = flag_band(303, 0.05, joint=False)
 
     assert 0 < low < band(303, 0.025)[0]
     assert high > 2 * band(303, 0.025)[1]
@@ -235,7 +241,7 @@ def test_small_and_unsplit_references_are_not_certified_and_say_why() -> None:
 def test_the_guarantee_is_one_sentence_with_its_numbers() -> None:
     sentence = state_guarantee(303, 0.05, split_known=True).sentence
 
-    assert sentence.startswith("303 calibration rows: of healthy inputs, 0.81% to 9.25%")
+    assert sentence.startswith("303 calibration rows: of healthy inputs, 2.80% to 7.63%")
     assert "certified" in sentence
 
 
@@ -408,7 +414,8 @@ def test_healthy_pictures_are_predicted_and_seldom_flagged(scorer: Scorer) -> No
     for result in results:
         assert 0 < result.p_semantic < 1
         assert 0 < result.p_domain < 1
-        assert result.p_value == min(1, 2 * min(result.p_semantic, result.p_domain))
+        assert 0 < result.p_value < 1
+        assert result.flagged == (result.p_value <= scorer.bundle.manifest.alpha)
         assert result.probabilities.sum() == pytest.approx(1, abs=1e-5)
         assert result.confidence == result.probabilities.max()
         assert result.embedding.shape == (WIDTH,)
@@ -494,14 +501,15 @@ def test_refits_give_the_p_values_of_a_small_folder_and_void_its_certificate(
     assert "cross-conformal" in reference.certified_reason
     assert "2α + about √(2/n)" in reference.report.guarantee
     assert "no Beta band" in reference.report.guarantee
-    expected = 2 * (reference.alpha + np.sqrt(2 / 60))
+    expected = 2 * reference.alpha + np.sqrt(2 / 60)
     assert reference.report.flag_rate_low == 0
     assert reference.report.flag_rate_high == pytest.approx(expected)
     rng = np.random.default_rng(5)
     healthy = judge(scorer, [draw_band(k % 3, rng) for k in range(60)])
     assert np.mean([each.flagged for each in healthy]) < expected
-    p = np.array([each.p_semantic for each in healthy])
+    p = np.array([(each.p_semantic, each.p_domain, each.p_value) for each in healthy])
     assert ((p > 0) & (p < 1)).all()
+    assert 0.3 < p[:, 2].mean() < 0.7
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from PIL import Image
 
 from reference_data import held_out, pictures, shifted, shifted_pass, window_reference
 from reference_data.bundle import Bundle, Manifest, load
-from reference_data.conformal import p_values, uniforms
 from reference_data.errors import ImportRefused
 from reference_data.importing.rebaseline import (
     Mode,
@@ -168,11 +167,10 @@ def test_the_new_calibration_is_uniform_over_the_mixture_it_stands_for(
     tensors = np.stack([scorer.prepare(encoded(image), LIMITS).tensor for image in fresh])
     outputs = scorer.forward(tensors)
     ids = [f"fresh {place}" for place in range(len(fresh))]
-    for name, scores, known in (
-        ("semantic", scorer.semantic.score(outputs), scorer.semantic_calibration),
-        ("domain", scorer.domain.score(outputs.mid), scorer.domain_calibration),
-    ):
-        p = p_values(scores, known, uniforms(ids, name, 3))
+    judged = scorer.calibration.judge(
+        scorer.semantic.score(outputs), scorer.domain.score(outputs.mid), ids, 3
+    )
+    for p in (judged.semantic, judged.domain, judged.value):
         assert 0.43 < p.mean() < 0.57
         assert (p <= 0.1).mean() < 0.17
 

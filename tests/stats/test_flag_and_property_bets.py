@@ -26,6 +26,8 @@ def test_a_flag_pays_more_than_none_and_what_cannot_be_is_refused() -> None:
     assert (rate * paid[1] + (1 - rate) * paid[0]) == pytest.approx(1)
     with pytest.raises(ValueError, match="cannot be flagged"):
         flag_bets(17, 8, 303, delta=0.01)
+    with pytest.raises(ValueError, match="cannot be flagged"):
+        flag_bets(11, 8, 303, delta=0.01, joint=True)
     with pytest.raises(TooFewRows):
         flag_bets(2, 1, 29, delta=0.01)
     with pytest.raises(TooFewRows):
@@ -74,6 +76,18 @@ def test_the_healthy_flag_rate_is_exceeded_for_at_most_delta_of_references(
         bound = healthy_rate(flagged, beyond, n, DELTA)
         exceeded += rate > bound + 2 * np.sqrt(bound / fresh)
     assert exceeded <= binom.ppf(0.999, references, DELTA)
+
+
+@pytest.mark.statistics
+@pytest.mark.parametrize(("n", "beyond"), [(101, 6), (303, 16), (2_000, 20)])
+def test_the_flag_rate_of_a_joint_score_is_exceeded_as_often_as_delta_says(
+    n: int, beyond: int
+) -> None:
+    references, rng = 4_000, np.random.default_rng(n)
+    limits = np.sort(rng.uniform(size=(references, n)), axis=1)[:, -beyond]
+    exceeded = int((1 - limits > healthy_rate(beyond, 0, n, DELTA)).sum())
+    # Exactly delta: a joint score shares it with no other count.
+    assert binom.ppf(0.001, references, DELTA) <= exceeded <= binom.ppf(0.999, references, DELTA)
 
 
 @pytest.mark.statistics

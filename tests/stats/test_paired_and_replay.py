@@ -86,7 +86,7 @@ def test_the_excess_of_flags_keeps_its_level_over_references() -> None:
         calibration, rows = rng.normal(size=(2, n)), rng.normal(size=(2, 60))
         edges = np.sort(calibration, axis=1)[:, -beyond]
         flagged = int((rows > edges[:, None]).any(axis=0).sum())
-        refuted += flagged_excess(flagged, 60, beyond, n) < 0.01
+        refuted += flagged_excess(flagged, 60, beyond, n, joint=False) < 0.01
     assert refuted <= binom.ppf(1 - 1e-4, runs, 0.01)
 
 

@@ -18,9 +18,11 @@ from monitor.services.streams.baseline import Baseline, count_flagged, pick_prop
 from monitor.settings import DetectorOptions
 from monitor.stats.share import flagged_share
 from monitor.stats.streams.replay import alarm_rate, excess, flagged_excess
-from reference_data.conformal import combined, unsureness
+from reference_data.conformal import unsureness
 from reference_data.held_out import HeldOut
+from reference_data.judgement import Calibration
 from reference_data.scores.forward import softmax
+from reference_data.scores.joint import JointScore
 
 CALIBRATING = 2 / 3
 """Share of the rows that calibrate in a replay."""
@@ -96,7 +98,7 @@ def replay(
     for number in range(replays):
         fitted, streamed = divide(len(rows), rng)
         calibration, stream_rows = rows.take(fitted), rows.take(streamed)
-        judge, like = _calibrate(calibration, baseline, alpha, own.vocab)
+        judge, like = _calibrate(calibration, baseline, alpha, own.vocab, own.calibration.joining)
         episodes = judge.episodes(stream_rows, f"null/{number}")
         given = grants.over(len(episodes)).tolist()
         crossed = sum(
@@ -115,7 +117,8 @@ def replay(
     chance = length * grants.per_event / options.run_length + holdings.delta
     flagged = _flags(rows, own, alpha)
     share = flagged_share(sum(flagged), len(flagged), 1)
-    beyond = 0 if baseline.flagged is None else baseline.flagged.beyond
+    rule = baseline.flagged
+    beyond, joint = (0, True) if rule is None else (rule.beyond, rule.joint)
     worth = baseline.n_eff("flagged") or baseline.rows
     return NullReplay(
         replays=replays,
@@ -130,13 +133,21 @@ def replay(
         flagged_high=share.high,
         flag_band=band,
         flag_p_value=flagged_excess(
-            sum(flagged), len(flagged), round(beyond * worth / baseline.rows), round(worth)
+            sum(flagged),
+            len(flagged),
+            round(beyond * worth / baseline.rows),
+            round(worth),
+            joint=joint,
         ),
     )
 
 
 def _calibrate(
-    calibration: HeldOut, baseline: Baseline, alpha: float, vocab: tuple[str, ...]
+    calibration: HeldOut,
+    baseline: Baseline,
+    alpha: float,
+    vocab: tuple[str, ...],
+    joining: JointScore | None,
 ) -> tuple[Judge, Baseline]:
     n = len(calibration)
     predicted = calibration.logits.argmax(axis=1)
@@ -145,15 +156,14 @@ def _calibrate(
         rows=n,
         unsureness=np.sort(unsureness(softmax(calibration.logits).max(axis=1))),
         class_counts=np.bincount(predicted, minlength=len(vocab)).astype(np.int64),
-        flagged=count_flagged(calibration, n, alpha, baseline.seed),
+        flagged=count_flagged(calibration, n, alpha, baseline.seed, joint=joining is not None),
         properties=pick_properties(calibration.properties),
         segments={},
         worth={},
     )
     judge = Judge(
         vocab=vocab,
-        semantic=np.sort(calibration.semantic),
-        domain=np.sort(calibration.domain),
+        calibration=Calibration.of(calibration.semantic, calibration.domain, joining),
         seed=baseline.seed,
     )
     return judge, like
@@ -161,10 +171,7 @@ def _calibrate(
 
 def _flags(rows: HeldOut, own: Judge, alpha: float) -> list[bool]:
     apart = rows.of_role("estimate", "temperature")
-    episodes = own.episodes(apart, "flags")
-    semantic = np.array([episode.p_semantic for episode in episodes])
-    domain = np.array([episode.p_domain for episode in episodes])
-    return [bool(flag) for flag in combined(semantic, domain) <= alpha]
+    return [episode.p_value <= alpha for episode in own.episodes(apart, "flags")]
 
 
 def _promise(options: DetectorOptions, grants: Grants) -> str:

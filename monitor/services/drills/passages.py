@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from monitor.services.streams.episodes import Episode
 from reference_data.bundle import Bundle
-from reference_data.conformal import p_values, uniforms
 from reference_data.held_out import HeldOut
+from reference_data.judgement import Calibration
 from reference_data.scores.forward import softmax
 from reference_data.shifted import Shifted
 
@@ -21,21 +21,20 @@ _AT = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Judge:
-    """What turns scores into p-values: calibration scores, ascending, and the seed of ties."""
+    """What turns scores into p-values: calibration rows, and the seed of ties."""
 
     vocab: tuple[str, ...]
-    semantic: Floats
-    domain: Floats
+    calibration: Calibration
     seed: int
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Judge":
         """Take a bundle's own calibration."""
-        arrays = bundle.arrays("reference.npz")
         return cls(
             vocab=bundle.manifest.vocab,
-            semantic=arrays["semantic"].astype(np.float64),
-            domain=arrays["domain"].astype(np.float64),
+            calibration=Calibration.read(
+                bundle.arrays("scores.npz"), bundle.arrays("reference.npz")
+            ),
             seed=bundle.manifest.seed,
         )
 
@@ -52,8 +51,7 @@ class Judge:
         if not len(rows):
             return []
         ids = [f"{salt}/{place}" for place in range(len(rows))]
-        p_semantic = p_values(rows.semantic, self.semantic, uniforms(ids, "semantic", self.seed))
-        p_domain = p_values(rows.domain, self.domain, uniforms(ids, "domain", self.seed))
+        p = self.calibration.judge(rows.semantic, rows.domain, ids, self.seed)
         probabilities = softmax(rows.logits)
         tops = probabilities.argmax(axis=1).tolist()
         confidences = probabilities.max(axis=1).tolist()
@@ -64,8 +62,9 @@ class Judge:
                 at=_AT,
                 prediction=self.vocab[tops[row]],
                 confidence=confidences[row],
-                p_semantic=float(p_semantic[row]),
-                p_domain=float(p_domain[row]),
+                p_semantic=float(p.semantic[row]),
+                p_domain=float(p.domain[row]),
+                p_value=float(p.value[row]),
                 properties=properties[row],
             )
             for row in range(len(rows))

@@ -12,7 +12,6 @@ from monitor.services.drills.passages import Judge
 from monitor.services.drills.request import DrillRequest, Progress
 from monitor.stats.accuracy.paired import Effect, paired_effect, unpaired_effect
 from monitor.stats.share import flagged_share
-from reference_data.conformal import combined
 from reference_data.held_out import HeldOut
 from reference_data.shifted import HEALTHY, NO_CLASS, Shifted
 
@@ -87,9 +86,7 @@ def _measure(
     rng: np.random.Generator,
 ) -> Injected:
     episodes = judge.episodes(rows, f"{named[0]}/{named[1]}")
-    semantic = np.array([episode.p_semantic for episode in episodes])
-    domain = np.array([episode.p_domain for episode in episodes])
-    flagged = flagged_share(int((combined(semantic, domain) <= alpha).sum()), len(episodes), 1)
+    flagged = flagged_share(sum(each.p_value <= alpha for each in episodes), len(episodes), 1)
     return Injected(
         shift=named[0],
         severity=named[1],

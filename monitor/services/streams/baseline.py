@@ -25,11 +25,13 @@ class FlaggedRows:
     """How many calibration rows are flagged, and by which rule."""
 
     alpha: float
-    """An input is flagged when twice the smaller of its p-values is at most this."""
+    """An input is flagged when its p-value is at most this."""
     beyond: int
     """Rank below which a score flags."""
     flagged: int
-    """Calibration rows among the `beyond` most unusual of either score."""
+    """Calibration rows flagged: the `beyond` most unusual of the joint score, or of either."""
+    joint: bool = True
+    """Whether a joint score flags; False where either of two does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,7 +109,9 @@ def read_baseline(bundle: Bundle, arrays: Mapping[str, npt.NDArray[np.generic]])
         class_counts=arrays["class_counts"].astype(np.int64),
         flagged=None
         if calibrating is None
-        else count_flagged(calibrating, rows, manifest.alpha, manifest.seed),
+        else count_flagged(
+            calibrating, rows, manifest.alpha, manifest.seed, joint="joint" in arrays
+        ),
         properties=watched,
         unwatched_properties=()
         if calibrating is None
@@ -134,7 +138,9 @@ def part_of(worth: Mapping[str, float], rows: int, quantity: str, part: int) -> 
     return min(float(part), part * worth[quantity] / rows)
 
 
-def count_flagged(calibrating: HeldOut, rows: int, alpha: float, seed: int) -> FlaggedRows | None:
+def count_flagged(
+    calibrating: HeldOut, rows: int, alpha: float, seed: int, *, joint: bool
+) -> FlaggedRows | None:
     """Count the calibration rows that would be flagged; ``None`` when every input is.
 
     Parameters
@@ -147,11 +153,16 @@ def count_flagged(calibrating: HeldOut, rows: int, alpha: float, seed: int) -> F
         Flagging threshold.
     seed
         Breaks ties among the rows.
+    joint
+        Whether a joint score flags: then it is known how many rows do. Otherwise either of two
+        scores flags, and how many rows both do has to be counted.
     """
     # An input ties with the threshold's row at random, so that row counts as beyond it.
-    beyond = int(np.ceil(alpha / 2 * (rows + 1) - 1e-9))
+    beyond = int(np.ceil((alpha if joint else alpha / 2) * (rows + 1) - 1e-9))
     if not 0 < beyond < rows:
         return None
+    if joint:
+        return FlaggedRows(alpha=alpha, beyond=beyond, flagged=beyond)
     flagged = min(rows, 2 * beyond)
     if len(calibrating) == rows:
         rng = np.random.default_rng([seed, 7])
@@ -160,7 +171,7 @@ def count_flagged(calibrating: HeldOut, rows: int, alpha: float, seed: int) -> F
             for scores in (calibrating.semantic, calibrating.domain)
         ]
         flagged = len(np.union1d(*tops))
-    return FlaggedRows(alpha=alpha, beyond=beyond, flagged=flagged)
+    return FlaggedRows(alpha=alpha, beyond=beyond, flagged=flagged, joint=False)
 
 
 def pick_properties(

@@ -26,6 +26,7 @@ COLUMNS = (
     "confidence",
     "p_semantic",
     "p_domain",
+    "p_value",
     "properties",
 )
 NOT_FINITE = "not_finite"
@@ -49,6 +50,8 @@ class Episode:
     confidence: float
     p_semantic: float
     p_domain: float
+    p_value: float
+    """By which its bundle flags."""
     properties: Mapping[str, float] = field(default_factory=dict)
     """As measured; one that is missing or not finite is not observed."""
     segments: frozenset[str] = frozenset()
@@ -139,7 +142,7 @@ def finite(value: float | None) -> TypeGuard[float]:
 
 def _scored(row: Mapping[str, Any]) -> bool:
     return row["prediction"] is not None and all(
-        finite(row[name]) for name in ("confidence", "p_semantic", "p_domain")
+        finite(row[name]) for name in ("confidence", "p_semantic", "p_domain", "p_value")
     )
 
 
@@ -152,6 +155,7 @@ def _episode(row: Mapping[str, Any], segments: Sequence[str]) -> Episode:
         confidence=row["confidence"],
         p_semantic=row["p_semantic"],
         p_domain=row["p_domain"],
+        p_value=row["p_value"],
         properties=dict(row["properties"] or ()),
         segments=frozenset(segment_of(name, found[name]) for name in segments if found.get(name)),
     )

@@ -9,7 +9,7 @@ from monitor.domain import StreamKey, StreamName
 from monitor.services.streams.baseline import Baseline, FlaggedRows
 from monitor.services.streams.episodes import Episode, finite
 from monitor.stats.streams.property_bets import MISSING
-from reference_data.conformal import combined, p_values, ranks, uniforms, unsureness
+from reference_data.conformal import p_values, ranks, uniforms, unsureness
 
 Ranks = npt.NDArray[np.int64]
 Observer = Callable[[Sequence[Episode]], Ranks]
@@ -52,9 +52,7 @@ def unsure_p(baseline: Baseline, episodes: Sequence[Episode]) -> npt.NDArray[np.
 def flags(rule: FlaggedRows | None, episodes: Sequence[Episode]) -> Ranks:
     """Tell which episodes are flagged, by the rule the calibration rows were counted with."""
     alpha = -1.0 if rule is None else rule.alpha
-    semantic = np.array([episode.p_semantic for episode in episodes])
-    domain = np.array([episode.p_domain for episode in episodes])
-    return (combined(semantic, domain) <= alpha).astype(np.int64)
+    return np.array([episode.p_value <= alpha for episode in episodes], dtype=np.int64)
 
 
 def property_ranks(baseline: Baseline, episodes: Sequence[Episode]) -> Ranks:

@@ -475,6 +475,7 @@ def _bets(name: StreamName, baseline: Baseline, delta: float, kappa: float) -> B
                 delta=delta,
                 kappa=kappa,
                 n_eff=baseline.n_eff("flagged"),
+                joint=rows.joint,
             )
         case StreamName.PROPERTIES:
             counts = {name: len(values) for name, values in baseline.properties.items()}

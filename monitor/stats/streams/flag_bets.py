@@ -1,14 +1,17 @@
 """Bets on how often an input is flagged.
 
-An input is flagged when twice the smaller of its two p-values is at most α: when it is beyond the
-k-th most unusual calibration row in one score or in the other. Null: healthy rows keep flagging at
-the rate they have. Alternative: more of them are flagged. Fewer is no news, and nothing bets on it.
+An input is flagged when its joint score is beyond the k-th most unusual calibration row's. Null:
+healthy rows keep flagging at the rate they have. Alternative: more of them are flagged. Fewer is no
+news, and nothing bets on it.
 
 Guarantee: with probability at least 1-δ over the calibration rows every bet has mean at most 1
 given those rows. The flagged rows cannot be bounded as a binomial count, for the threshold comes
-from the same rows. Instead the flagged region is peeled: first the k rows most unusual in one
-score, then j more in the other. For each j its probability is exactly Beta(k+j, n+1-k-j)
-(statistically equivalent blocks); which j it is depends on the rows, so δ is shared by all k+1.
+from the same rows; but the region beyond the k-th of them has probability Beta(k, n+1-k).
+
+Bundles without a joint score flag what is beyond the k-th row in one score or in the other. That
+region is peeled: first the k rows most unusual in one score, then j more in the other. For each j
+its probability is exactly Beta(k+j, n+1-k-j) (statistically equivalent blocks); which j it is
+depends on the rows, so δ is shared by all k+1.
 
 References: Tukey 1947 and Fraser 1951 (statistically equivalent blocks); Shin, Ramdas, Rinaldo,
 "E-detectors" 2022.
@@ -34,13 +37,15 @@ def flag_bets(
     delta: float,
     kappa: float = 1.0,
     n_eff: float | None = None,
+    joint: bool = False,
 ) -> Bets:
     """Build the table of bets for the observations 0 (not flagged) and 1 (flagged).
 
     Parameters
     ----------
     flagged
-        How many of the n calibration rows are among the `beyond` most unusual of either score.
+        How many of the n calibration rows are flagged: as many as are `beyond`, or up to twice as
+        many where either of two scores flags.
     beyond
         Rank below which a score flags, k.
     n
@@ -52,6 +57,8 @@ def flag_bets(
     n_eff
         Number of independent rows that know as much, from 1 to n; ``None`` when all n are
         independent, one per episode.
+    joint
+        Whether one joint score flags.
 
     Raises
     ------
@@ -67,12 +74,12 @@ def flag_bets(
     """
     if n < FEWEST_ROWS:
         raise TooFewRows("watching the flag rate", n, FEWEST_ROWS)
-    if not 0 < beyond <= flagged <= 2 * beyond:
-        raise ValueError(f"of {beyond} rows beyond either score, {flagged} cannot be flagged")
+    if not 0 < beyond <= flagged <= (1 if joint else 2) * beyond:
+        raise ValueError(f"of {beyond} rows beyond a score, {flagged} cannot be flagged")
     if flagged > n:
         raise ValueError(f"{flagged} of {n} calibration rows cannot be flagged")
     size = checked_effective_size("watching the flag rate", n, n_eff, FEWEST_ROWS)
-    bounded = healthy_rate(flagged, beyond, n, delta, size / n)
+    bounded = healthy_rate(flagged, 0 if joint else beyond, n, delta, size / n)
     plain = flagged / (n + 1)
     p0 = plain + kappa * (bounded - plain)
     labels, columns = [], []
@@ -89,18 +96,23 @@ def flag_bets(
         table=freeze(np.stack(columns, axis=1)),
         configuration=(
             f"flag bets {RECIPE}: flagged={flagged} beyond={beyond} n={n} "
-            f"delta={delta!r} kappa={kappa!r}" + ("" if size == n else f" n_eff={size!r}")
+            f"delta={delta!r} kappa={kappa!r}"
+            + ("" if size == n else f" n_eff={size!r}")
+            + (" joint" if joint else "")
         ),
     )
 
 
-def healthy_rate(flagged: int, beyond: int, n: int, delta: float, part: float = 1.0) -> float:
+def healthy_rate(flagged: int, shared: int, n: int, delta: float, part: float = 1.0) -> float:
     """Bound the rate at which healthy inputs are flagged from above, with probability 1-δ.
 
     Parameters
     ----------
-    flagged, beyond, n
+    flagged, n
         As `flag_bets` takes them.
+    shared
+        Counts of flagged rows beside this one that the rows could have chosen: `beyond` where
+        either of two scores flags, none for a joint score.
     delta
         Probability, over the calibration rows, that the true rate is higher.
     part
@@ -108,4 +120,4 @@ def healthy_rate(flagged: int, beyond: int, n: int, delta: float, part: float = 
     """
     if flagged >= n:
         return 1.0
-    return float(betaincinv(flagged * part, (n + 1 - flagged) * part, 1 - delta / (beyond + 1)))
+    return float(betaincinv(flagged * part, (n + 1 - flagged) * part, 1 - delta / (shared + 1)))

@@ -57,7 +57,7 @@ def excess(alarming: int, replays: int, chance: float) -> float:
     return float(binom.sf(alarming - 1, replays, min(1.0, chance))) if alarming else 1.0
 
 
-def flagged_excess(flagged: int, of: int, beyond: int, n: int) -> float:
+def flagged_excess(flagged: int, of: int, beyond: int, n: int, *, joint: bool) -> float:
     """Give the p-value of so many flagged rows, over references and rows jointly.
 
     Parameters
@@ -65,15 +65,18 @@ def flagged_excess(flagged: int, of: int, beyond: int, n: int) -> float:
     flagged, of
         Rows that calibrated nothing.
     beyond
-        Rank below which either of two scores flags. How many rows both flag depends on the rows,
-        so the p is that of the largest union times their number (as `flag_bets`).
+        Rank below which a score flags.
     n
         Calibration rows.
+    joint
+        Whether one joint score flags. Where either of two does, how many rows both flag depends on
+        the rows, so the p is that of the largest union times their number (as `flag_bets`).
     """
-    k = min(2 * beyond, n)
+    k = beyond if joint else min(2 * beyond, n)
     if not flagged or k < 1:
         return 1.0
-    return min(1.0, (beyond + 1) * float(betabinom.sf(flagged - 1, of, k, n + 1 - k)))
+    looks = 1 if joint else beyond + 1
+    return min(1.0, looks * float(betabinom.sf(flagged - 1, of, k, n + 1 - k)))
 
 
 def quantile(delays: Sequence[int | None], share: float) -> int | None:
