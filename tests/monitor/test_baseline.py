@@ -37,7 +37,7 @@ def test_rows_beyond_either_score_are_counted_once() -> None:
 
 
 def test_as_many_rows_as_lie_beyond_a_joint_score_are_flagged() -> None:
-    found = count_flagged(rows(np.arange(N), -np.arange(N)), N, 0.05, 1, joint=True)
+    found = count_flagged(rows(np.arange(float(N)), -np.arange(float(N))), N, 0.05, 1, joint=True)
     assert found is not None
     # α of 401 ranks is 20.05.
     assert (found.beyond, found.flagged, found.joint) == (21, 21, True)

@@ -67,7 +67,7 @@ def baseline(
         rows=len(places),
         unsureness=np.sort(values["confidence"]),
         class_counts=np.bincount(predicted, minlength=3),
-        flagged=count_flagged(rows, len(places), ALPHA, 3),
+        flagged=count_flagged(rows, len(places), ALPHA, 3, joint=False),
         properties=pick_properties(rows.properties, worth, len(places)),
         worth=worth,
     )
