@@ -1,10 +1,13 @@
 """The joint score: is this input unusual in what it shows or in how it was taken, or in both?
 
-Semantic and domain score each become evidence against being a training row (`rank_table`); the
-joint score is the length √(a² + b²) of both. A single p-value follows by calibrating this one score
-on held-out rows, like any other: it needs no correction for having looked twice, and two channels
-that are each a little surprised add up. The tables are frozen on training rows, each scored as if
-the fit had not seen it, so that calibration rows have no part in the score they calibrate.
+Semantic and domain score each become evidence against being a training row, e = -log of the share
+of training rows at least as unusual (`rank_table`); the joint score is the length √(a² + b²) of
+both. A single p-value follows by calibrating this one score on held-out rows, like any other: it
+needs no correction for having looked twice. The length lets the larger evidence decide, and the
+other still count: their sum buries a strong score under the noise of a silent one (by up to .027
+AUROC in `benchmarks.ood`), their maximum forgets that both are surprised. The tables are frozen on
+training rows, each scored as if the fit had not seen it, so that calibration rows have no part in
+the score they calibrate.
 
 Guarantees nothing by itself; `conformal` gives it meaning.
 """
@@ -51,9 +54,12 @@ class JointScore:
 
     def score(self, semantic: Floats, domain: Floats) -> Floats:
         """Join the two scores of each row, [m]; larger is more unusual."""
-        return np.hypot(
-            evidence(semantic, self.semantic, self.rows), evidence(domain, self.domain, self.rows)
+        # `evidence` gives √e.
+        joint: Floats = np.hypot(
+            np.square(evidence(semantic, self.semantic, self.rows)),
+            np.square(evidence(domain, self.domain, self.rows)),
         )
+        return joint
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Name the arrays to save."""

@@ -48,6 +48,7 @@ def frame(name: str, second: float, unit: str | None = "cam-1", of: str | None =
         confidence=0.9,
         p_semantic=0.123456789012345,
         p_domain=0.5,
+        p_value=0.246913578024690,
         properties={"brightness": 0.1, "width": float("nan")},
         segments=frozenset({"site=north"}),
     )

@@ -193,7 +193,7 @@ def open_from_json(text: str) -> OpenEpisodes:
     )
 
 
-_Frame = tuple[str, str, str, float, float, float, dict[str, float]]
+_Frame = tuple[str, str, str, float, float, float, float, dict[str, float]]
 
 
 def _write(episode: OpenEpisode) -> dict[str, object]:
@@ -207,7 +207,7 @@ def _write(episode: OpenEpisode) -> dict[str, object]:
         "frames": [
             [
                 *(each.event_id, each.at.isoformat(), each.prediction),
-                *(each.confidence, each.p_semantic, each.p_domain),
+                *(each.confidence, each.p_semantic, each.p_domain, each.p_value),
                 {name: value for name, value in each.properties.items() if finite(value)},
             ]
             for each in (seen, *seen.later)
@@ -232,10 +232,20 @@ def _read(
             confidence=confidence,
             p_semantic=p_semantic,
             p_domain=p_domain,
+            p_value=p_value,
             properties=properties,
             segments=frozenset(segments),
         )
-        for event_id, at, prediction, confidence, p_semantic, p_domain, properties in frames
+        for (
+            event_id,
+            at,
+            prediction,
+            confidence,
+            p_semantic,
+            p_domain,
+            p_value,
+            properties,
+        ) in frames
     )
     return OpenEpisode(
         unit=unit,
