@@ -20,6 +20,7 @@
     │   │   ├── CursorConflict
     │   │   ├── AlarmConflict
     │   │   ├── BudgetConflict
+    │   │   ├── GateConflict
     │   │   ├── RolloutConflict
     │   │   ├── LeaseLost
     │   │   └── StaleLease      a review item that is no longer in this reader's hands
@@ -230,6 +231,17 @@ class BudgetConflict(Conflict):
         super().__init__(
             f"the false-alarm budget of {model} was divided anew in between. Load what its streams "
             "hold and decide again."
+        )
+
+
+class GateConflict(Conflict):
+    """Another monitor counted on since the gate's state was read."""
+
+    def __init__(self, rollout: str, epoch: int, expected: int) -> None:
+        super().__init__(
+            f"what the gates of rollout {rollout} have counted in epoch {epoch} is no longer at "
+            f"version {expected}: another monitor counted on. Load it and the events after its "
+            "cursors again."
         )
 
 

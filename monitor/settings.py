@@ -159,6 +159,8 @@ class MonitorOptions(BaseModel):
     """How often the accuracy of each model is gauged for status and metrics."""
     accuracy_hours: float = Field(default=24.0, gt=0)
     """How far back that looks."""
+    prometheus_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Where gates on a PromQL query ask; without it such gates cannot be measured."""
     notify_urls: tuple[SecretStr, ...] = ()
     """Apprise URLs told when an alarm opens or resolves; none by default."""
     detectors: DetectorOptions = DetectorOptions()

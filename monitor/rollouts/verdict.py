@@ -34,8 +34,10 @@ class Verdict:
     upper: float | None
     """Bounds valid at every look."""
     log_evidence: float | None
-    """Natural logarithm of the e-value against the limit; None for gates without one."""
+    """Natural logarithm of the e-value for what it says; undecided, of the larger of both. None for
+    gates without one."""
     alpha: float
+    """Chance of a false pass."""
     limit: str
     """The limit in words, such as ``lower bound at least 0.92``."""
     epochs: tuple[int, ...]
@@ -46,6 +48,9 @@ class Verdict:
     on_fail: Reaction
     required: bool
     dry_run: bool
+    alpha_failing: float | None = None
+    """Chance of a false failure, where it is another: gates that take power from a model share one
+    α. None where it is `alpha`."""
     early_hold: bool = False
     """Not yet decided, and already bad enough to stop (an action rate that is not 1)."""
 

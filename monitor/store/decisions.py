@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from monitor.store.columns import insert
 from monitor.store.schema import decisions
@@ -67,6 +67,16 @@ class Decision:
     def subject(self) -> Subject:
         """Which event or case it is about."""
         return self.event_id, self.case_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingLabel:
+    """What stands about one event or case, in short."""
+
+    event_id: str | None
+    case_id: str | None
+    label: str
+    inclusion_probability: float | None
 
 
 class Decisions:
@@ -138,6 +148,37 @@ class Decisions:
     def since(self, model: str, number: int) -> list[Decision]:
         """Read a model's decisions recorded after the one with this id, in that order."""
         return self._read(decisions.c.model == model, decisions.c.id > number)
+
+    def labels(self, model: str) -> list[StandingLabel]:
+        """Read what stands about each subject of a model, in the order they were first decided."""
+        subject = (decisions.c.event_id, decisions.c.case_id)
+        newest = func.row_number().over(
+            partition_by=subject, order_by=(decisions.c.decided_at.desc(), decisions.c.id.desc())
+        )
+        first = func.min(decisions.c.id).over(partition_by=subject)
+        ranked = (
+            select(
+                *subject,
+                decisions.c.label,
+                decisions.c.inclusion_probability,
+                newest.label("place"),
+                first.label("first"),
+            )
+            .where(decisions.c.model == model)
+            .subquery()
+        )
+        rows = self._conn.execute(
+            select(ranked).where(ranked.c.place == 1).order_by(ranked.c.first)
+        )
+        return [
+            StandingLabel(
+                event_id=row.event_id,
+                case_id=row.case_id,
+                label=row.label,
+                inclusion_probability=row.inclusion_probability,
+            )
+            for row in rows
+        ]
 
     def _read(self, *where: ColumnElement[bool]) -> list[Decision]:
         rows = self._conn.execute(select(decisions).where(*where).order_by(decisions.c.id))

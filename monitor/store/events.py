@@ -378,16 +378,19 @@ class EventLog:
     def _query(self, columns: Sequence[str], where: str, rest: str = "") -> pa.Table:
         schema = pa.schema([ARROW_SCHEMA.field(column) for column in columns])
         listed = ", ".join(f'"{column}"' for column in columns)
-        found = self._select(f"SELECT {listed} FROM events WHERE {where} {rest}")
+        found = self.select(f"SELECT {listed} FROM events WHERE {where} {rest}")
         # The engine hands out views and dictionaries; callers get the declared types.
         return pa.Table.from_batches([], schema) if found is None else found.cast(schema)
 
     def _count(self, where: str) -> int:
-        found = self._select(f"SELECT count(*) AS n FROM events WHERE {where}")
+        found = self.select(f"SELECT count(*) AS n FROM events WHERE {where}")
         return 0 if found is None else int(found["n"][0].as_py())
 
-    def _select(self, statement: str) -> pa.Table | None:
-        """Run a query; None while there is no table."""
+    def select(self, statement: str) -> pa.Table | None:
+        """Run a query on ``events``, in the engine's SQL; None while there is no table.
+
+        What comes from outside is quoted by `monitor.store.predicates`.
+        """
         with self._shared.opened() as table:
             if table is None:
                 return None

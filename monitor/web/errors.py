@@ -25,6 +25,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.CursorConflict: HTTPStatus.CONFLICT,
     errors.AlarmConflict: HTTPStatus.CONFLICT,
     errors.BudgetConflict: HTTPStatus.CONFLICT,
+    errors.GateConflict: HTTPStatus.CONFLICT,
     errors.RolloutConflict: HTTPStatus.CONFLICT,
     errors.LeaseLost: HTTPStatus.CONFLICT,
     errors.StaleLease: HTTPStatus.CONFLICT,

@@ -16,7 +16,7 @@ from monitor.stats.streams.rank_bets import rank_bets
 
 @pytest.mark.parametrize(("k", "n"), [(0, 0), (0, 9), (9, 9), (285, 300), (7.5, 10)])
 def test_a_share_is_bounded_where_its_test_turns(k: float, n: int) -> None:
-    found = share_limit.judge_share(k, n, 0.9, 0.05)
+    found = share_limit.judge_share(k, n, 0.9, above=0.05, below=0.05)
 
     assert 0 <= found.lower <= (k / n if n else 0.5) <= found.upper <= 1
     if found.lower > 0:
@@ -113,8 +113,8 @@ def test_shares_that_are_none_are_refused(shares: list[float]) -> None:
 def test_a_mean_of_equally_drawn_units_is_bounded_like_a_share() -> None:
     right = (np.random.default_rng(0).random(1_000) < 0.95).astype(float)
 
-    mean = bounded_mean.judge_mean(right, np.ones(1_000), 0.9, 0.05, least=1.0)
-    share = share_limit.judge_share(float(right.sum()), 1_000, 0.9, 0.05)
+    mean = bounded_mean.judge_mean(right, np.ones(1_000), 0.9, above=0.05, below=0.05, least=1.0)
+    share = share_limit.judge_share(float(right.sum()), 1_000, 0.9, above=0.05, below=0.05)
     assert mean.estimate == pytest.approx(share.estimate)
     assert abs(mean.lower - share.lower) < 0.01
     assert abs(mean.upper - share.upper) < 0.015
@@ -122,7 +122,7 @@ def test_a_mean_of_equally_drawn_units_is_bounded_like_a_share() -> None:
 
 
 def test_without_units_a_mean_is_unknown() -> None:
-    found = bounded_mean.judge_mean([], [], 0.1, 0.05, least=0.5)
+    found = bounded_mean.judge_mean([], [], 0.1, above=0.05, below=0.05, least=0.5)
 
     assert (found.n, found.estimate, found.lower, found.upper) == (0, None, 0.0, 1.0)
 

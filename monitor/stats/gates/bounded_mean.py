@@ -81,7 +81,13 @@ def log_evidence_below(
 
 
 def judge_mean(
-    values: npt.ArrayLike, weights: npt.ArrayLike, limit: float, alpha: float, *, least: float
+    values: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    limit: float,
+    *,
+    above: float,
+    below: float,
+    least: float,
 ) -> Evidence:
     """Test a mean against one limit, from both sides.
 
@@ -91,19 +97,19 @@ def judge_mean(
     ----------
     values, weights, limit, least
         As `log_evidence_above` takes them, of one sequence.
-    alpha
-        Chance of each error.
+    above, below
+        Chance of saying so falsely; that of each bound.
     """
     x, w = np.asarray(values, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     if not len(x):
         return Evidence(n=0, estimate=None, lower=0.0, upper=1.0, log_above=0.0, log_below=0.0)
     estimate = float((w * x).sum() / w.sum())
-    lower = _bound(x, w, alpha, least)
+    lower = _bound(x, w, above, least)
     return Evidence(
         n=len(x),
         estimate=estimate,
         lower=min(estimate, lower),
-        upper=max(estimate, 1 - _bound(1 - x, w, alpha, least)),
+        upper=max(estimate, 1 - _bound(1 - x, w, below, least)),
         log_above=float(log_evidence_above(x, w, limit, least=least)[-1]),
         log_below=float(log_evidence_below(x, w, limit, least=least)[-1]),
     )

@@ -88,9 +88,7 @@ def upper_bound(k: float, n: float, alpha: float) -> float:
     return 1 - lower_bound(n - k, n, alpha)
 
 
-def judge_share(
-    k: float, n: int, limit: float, alpha: float, alpha_low: float | None = None
-) -> Evidence:
+def judge_share(k: float, n: int, limit: float, *, above: float, below: float) -> Evidence:
     """Test a share against one limit, from both sides.
 
     Parameters
@@ -99,17 +97,14 @@ def judge_share(
         Successes (or the sum of parts) and units.
     limit
         Between 0 and 1.
-    alpha
-        Chance of each error.
-    alpha_low
-        Chance of saying "below" falsely, where it differs.
+    above, below
+        Chance of saying so falsely; that of each bound.
     """
-    low = alpha if alpha_low is None else alpha_low
     return Evidence(
         n=n,
         estimate=k / n if n else None,
-        lower=lower_bound(k, n, alpha),
-        upper=upper_bound(k, n, low),
+        lower=lower_bound(k, n, above),
+        upper=upper_bound(k, n, below),
         log_above=float(log_evidence_above(k, n, limit)),
         log_below=float(log_evidence_below(k, n, limit)),
     )
