@@ -12,7 +12,7 @@ from monitor.rollouts.rollout import Rollout
 from monitor.services.gates.counting import answered_first
 from monitor.services.gates.tally import Tally
 from monitor.services.references import Reference
-from monitor.services.streams.episodes import COLUMNS, select_episodes
+from monitor.services.streams.episodes import COLUMNS, select_frames
 from monitor.services.streams.stream import Stream, open_charts
 from monitor.settings import DetectorOptions
 from monitor.stats.gates.stream_drift import AT_ONCE, DriftState, begin, play, worth_of_epoch
@@ -68,7 +68,8 @@ def play_drift(
     seen = kept.select(columns)
     for name, nothing in missing.items():
         seen = seen.append_column(name, nothing)
-    episodes = select_episodes(seen, reference.baseline, (), now).episodes
+    frames = select_frames(seen, reference.baseline, (), now).frames
+    episodes = [frame.seen for frame in frames if frame.begins]
     if not episodes:
         return tally
     grants = np.zeros(len(episodes))
