@@ -6,13 +6,14 @@ from pathlib import Path
 from monitor.commands.screen import clock, console, print_json, table
 from monitor.domain import Role
 from monitor.services import key_desk
+from monitor.services.client_key import COMMAND_LINE
 from monitor.settings import MonitorSettings
 from monitor.store.engine import connect
 from monitor.store.migration import check_current
 from monitor.store.settings import load_settings
 from monitor.wiring import require_installation
 
-ACTOR = "command line"
+ACTOR = COMMAND_LINE
 """Recorded as the actor: whoever can write the state store directly."""
 
 

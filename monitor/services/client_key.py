@@ -6,6 +6,8 @@ from monitor.errors import NoKey
 from monitor.store.settings import StoreSettings
 
 VARIABLE = "FIELDWATCH_KEY"
+COMMAND_LINE = "command line"
+"""Recorded as the actor: whoever can write the state store directly."""
 
 
 def find_key(settings: StoreSettings) -> str:
