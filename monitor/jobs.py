@@ -21,6 +21,7 @@ from monitor.services.context import Context
 from monitor.services.deliver import deliver
 from monitor.services.ingest import ingest
 from monitor.services.retain import retain
+from monitor.services.rollouts.advance import advance_all
 from monitor.services.review.enqueue import enqueue
 from monitor.services.trial.second_look import ask
 from monitor.store.job_runs import JobRuns
@@ -58,6 +59,7 @@ def schedule(context: Context) -> tuple[Job, ...]:
             work=lambda: ingest(context, context.clock()),
         ),
         Job(name="assess", every_s=options.windows_every_s, work=lambda: assess(context)),
+        Job(name="advance", every_s=options.rollouts_every_s, work=lambda: advance_all(context)),
         Job(
             name="deliver",
             every_s=options.deliver_every_s,

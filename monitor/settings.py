@@ -139,6 +139,8 @@ class MonitorOptions(BaseModel):
     """How often the stream detectors read new events."""
     windows_every_s: float = Field(default=5.0, gt=0)
     """How often due windows are created and summarised."""
+    rollouts_every_s: float = Field(default=5.0, gt=0)
+    """How often rollouts are looked at: gates measured, what follows from them done."""
     deliver_every_s: float = Field(default=5.0, gt=0)
     """How often notices in the outbox are tried."""
     ingest_batch: int = Field(default=5_000, ge=1)

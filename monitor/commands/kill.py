@@ -3,41 +3,62 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from monitor.commands.keys import ACTOR
 from monitor.commands.screen import console, print_json
+from monitor.errors import AccessDenied
 from monitor.rollouts.kill import EVERYTHING
 from monitor.services import kill_switch
-from monitor.settings import MonitorSettings
-from monitor.store.engine import connect
-from monitor.store.migration import check_current
-from monitor.store.settings import load_settings
-from monitor.wiring import require_installation
+from monitor.services.client_key import COMMAND_LINE
+from monitor.services.context import Context
+from monitor.services.rollouts.signers import signer_here
+from monitor.wiring import open_store
 
 
 def run(*, armed: bool, reason: str, model: str | None, as_json: bool, config: Path | None) -> int:
     """Arm or release the latch of a model, or of the installation."""
-    store = load_settings(MonitorSettings, config).store
-    require_installation(store)
-    engine = connect(store)
-    check_current(engine)
-    change = kill_switch.arm if armed else kill_switch.release
-    changed = change(engine, model, ACTOR, reason, datetime.now(UTC))
+    with open_store(config) as context:
+        now = datetime.now(UTC)
+        if armed:
+            changed = kill_switch.arm(context.engine, model, _name(context), reason, now)
+        else:
+            changed = kill_switch.release(context, model, signer_here(context), reason, now)
+        if as_json:
+            print_json({"armed": armed, "model": model, "changed": changed})
+        else:
+            _say(context, armed, model, changed)
+    return 0
+
+
+def _name(context: Context) -> str:
+    """Name who kills. A key that is not valid must not keep anybody from it."""
+    try:
+        return signer_here(context).name
+    except AccessDenied:
+        return COMMAND_LINE
+
+
+def _say(context: Context, armed: bool, model: str | None, changed: bool) -> None:
     what = f"the model {model}" if model else "the installation"
-    if as_json:
-        print_json({"armed": armed, "model": model, "changed": changed})
-        return 0
     state = "armed" if armed else "released"
     console.print(
         f"The kill latch of {what} is {state}."
         if changed
         else f"The kill latch of {what} was {state} already."
     )
-    held = [] if armed else kill_switch.armed(engine)
+    if armed:
+        console.print(
+            "Gateways let humans act within two seconds. Another person, with a key of their own, "
+            "releases it: `fieldwatch rollout unkill`."
+        )
+        return
+    held = kill_switch.armed(context.engine)
     if held:
         others = ", ".join("every model" if each.key == EVERYTHING else each.key for each in held)
         console.print(f"Still armed: the latch of {others}. Humans act there.")
-    if armed:
-        console.print("Gateways let humans act within two seconds.")
-    elif store.kill_file.exists():
-        console.print(f"Humans act still: remove the file {store.kill_file} as well.")
-    return 0
+    if context.settings.store.kill_file.exists():
+        file = context.settings.store.kill_file
+        console.print(f"Humans act still: remove the file {file} as well.")
+    if changed:
+        console.print(
+            "Rollouts it covered stay on hold (killed) until somebody resumes each: "
+            "`fieldwatch rollout resume NAME`."
+        )

@@ -3,14 +3,22 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from monitor.errors import NotFound
-from monitor.rollouts.kill import EVERYTHING, KillLatch, KillScope
+from monitor.errors import NotFound, SecondPersonNeeded
+from monitor.rollouts.kill import EVERYTHING, KillLatch, KillScope, is_killed
+from monitor.rollouts.signer import Signer
+from monitor.rollouts.state import HeldReason, HoldReason, identity
+from monitor.rollouts.transition import Event, Held
+from monitor.services.context import Context
+from monitor.services.rollouts.ledger import write
 from monitor.store.audit import Audit
 from monitor.store.engine import reading
 from monitor.store.kill_latches import KillLatches
+from monitor.store.rollouts import Rollouts
 from monitor.store.routes import Routes
+
+RELEASE = "releasing a kill latch"
 
 
 def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetime) -> bool:
@@ -36,8 +44,10 @@ def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetim
     return armed
 
 
-def release(engine: Engine, model: str | None, actor: str, reason: str, now: datetime) -> bool:
-    """Release the latch of a model, or of the installation.
+def release(context: Context, model: str | None, by: Signer, reason: str, now: datetime) -> bool:
+    """Release the latch of a model, or of the installation; a second person does.
+
+    Rollouts that the latch covered are on hold afterwards, and never run on by themselves.
 
     Returns
     -------
@@ -47,18 +57,40 @@ def release(engine: Engine, model: str | None, actor: str, reason: str, now: dat
     ------
     NotFound
         If no such model is served and no latch holds it.
+    PersonNeeded
+        If no key of their own shows who releases it.
+    SecondPersonNeeded
+        If they armed it themselves.
     """
     scope, key = _scope(model)
-    with engine.begin() as conn:
+    with context.engine.begin() as conn:
         served = sorted(Routes(conn).current())
-        held = {latch.key for latch in KillLatches(conn).armed()}
+        latches = KillLatches(conn)
+        held = {(latch.scope, latch.key): latch for latch in latches.armed()}
+        latch = held.get((scope, key))
         # One that is no longer served may still be held, and must come free.
-        if model is not None and model not in {*served, *held}:
+        if model is not None and model not in served and latch is None:
             raise NotFound("model", model, unserved(served))
-        released = KillLatches(conn).release(scope, key)
-        if released:
-            Audit(conn).add(actor, "kill.released", f"{scope}/{key}", {"reason": reason}, now)
-    return released
+        if latch is None:
+            return False
+        by.check_person(RELEASE)
+        if identity(by.name) == identity(latch.armed_by):
+            raise SecondPersonNeeded(RELEASE, by.name, "armed it")
+        _keep_holding(context, conn, latch, now)
+        latches.release(scope, key)
+        Audit(conn).add(by.name, "kill.released", f"{scope}/{key}", {"reason": reason}, now)
+    return True
+
+
+def _keep_holding(context: Context, conn: Connection, latch: KillLatch, now: datetime) -> None:
+    """Put what the latch covers on hold, where no monitor came to do it."""
+    for rollout in Rollouts(conn).all(running=True):
+        covered = is_killed([latch], rollout.model, rollout.version)
+        if covered and HoldReason.KILLED not in rollout.state.hold_reasons:
+            cause = f"{latch.armed_by} armed a kill latch: {latch.reason}"
+            held = HeldReason(reason=HoldReason.KILLED, since=now, by=latch.armed_by, detail=cause)
+            event = Event(change=Held(held=held), actor=latch.armed_by, reason=cause, at=now)
+            write(context, conn, rollout, event)
 
 
 def armed(engine: Engine) -> list[KillLatch]:

@@ -6,9 +6,11 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from monitor.domain import Stage
+from monitor.errors import RolloutRefused
 from monitor.rollouts.snapshot import Snapshot
 from monitor.store.audit import Audit
 from monitor.store.bundles import Bundles
+from monitor.store.rollouts import Rollouts
 from monitor.store.routes import Routes
 from reference_data.bundle import Bundle
 
@@ -48,6 +50,8 @@ def register(
         It was withdrawn before.
     EpochConflict
         Somebody routed another version at the same moment.
+    RolloutRefused
+        The route belongs to a rollout that has not ended.
     """
     manifest = bundle.manifest
     model = manifest.name
@@ -69,6 +73,16 @@ def register(
         if current is not None and (current.bundle_sha == bundle.digest or not serve):
             served = current.bundle_sha == bundle.digest
             return Registration(new=new, served=served, epoch=current.epoch, replaced=None)
+        # The route is the rollout's until it ends: else a version would act, or cease to, unseen.
+        active = Rollouts(conn).active(model)
+        if active is not None:
+            raise RolloutRefused(
+                active.title,
+                f"leave the route of {model} to version {manifest.version}",
+                f"it has not ended (it is {active.state.word.replace('_', ' ')})",
+                "Bring the version in without --serve and start a rollout of it, or end this one "
+                f"with `fieldwatch rollout abort {active.name}`.",
+            )
         published = routes.publish(
             Snapshot(
                 model=model,

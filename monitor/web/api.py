@@ -18,6 +18,7 @@ from monitor.services.decisions.rows import LONGEST, Delivery
 from monitor.services.drills import certificates
 from monitor.services.explanations import explain
 from monitor.services.explanations.explanation import EventExplanation, Explanation
+from monitor.services.rollouts.signers import signer_of
 from monitor.services.streams import budget
 from monitor.services.streams.affected import AffectedStream, list_affected
 from monitor.services.streams.reading import StreamStatus
@@ -334,9 +335,9 @@ def arm(context: InContext, by: By, change: KillChange) -> KillAnswer:
 
 @router.post("/kill/release", tags=["kill"])
 def release(context: InContext, by: By, change: KillChange) -> KillAnswer:
-    """Release a latch."""
+    """Release a latch: somebody else does than armed it, and rollouts stay on hold."""
     changed = kill_switch.release(
-        context.engine, change.model, by.name, change.reason, context.clock()
+        context, change.model, signer_of(by), change.reason, context.clock()
     )
     return KillAnswer(armed=False, changed=changed)
 
