@@ -21,8 +21,8 @@ from monitor.services.context import Context
 from monitor.services.deliver import deliver
 from monitor.services.ingest import ingest
 from monitor.services.retain import retain
-from monitor.services.rollouts.advance import advance_all
 from monitor.services.review.enqueue import enqueue
+from monitor.services.rollouts.advance import advance_all
 from monitor.services.trial.second_look import ask
 from monitor.store.job_runs import JobRuns
 

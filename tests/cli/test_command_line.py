@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from monitor.cli import app, main
-from monitor.domain import Status
+from monitor.domain import Role, Status
+from monitor.services import key_desk, kill_switch
 from monitor.services.assess import assess
 from monitor.services.ingest import ingest
 from monitor.store.bootstrap import ensure_admin_key
@@ -345,8 +346,20 @@ def test_an_alarm_an_event_and_a_stretch_of_time_are_explained(
         assert (code, err.count("\n")) == (2, 1), err
 
 
-def test_what_was_done_is_listed_newest_first(with_alarm: Installation, run: Run) -> None:
+@pytest.fixture
+def ann(with_alarm: Installation, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Somebody with a key of her own, and it is hers that commands show."""
+    token = key_desk.create(with_alarm.engine, "ann", Role.OPERATOR, "test", datetime.now(UTC))
+    monkeypatch.setenv("FIELDWATCH_KEY", token)
+    return token
+
+
+def test_what_was_done_is_listed_newest_first(
+    with_alarm: Installation, run: Run, ann: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FIELDWATCH_KEY")
     run("rollout", "kill", "--reason", "smoke [bold]")
+    monkeypatch.setenv("FIELDWATCH_KEY", ann)
     run("rollout", "unkill", "--reason", "no fire")
     entries = parsed(run, "audit", "--limit", "2")
     assert [each["detail"]["reason"] for each in entries] == ["no fire", "smoke [bold]"]
@@ -370,26 +383,41 @@ def test_keys_are_made_listed_and_revoked(with_alarm: Installation, run: Run) ->
     assert "last admin key" in err
 
 
-def test_a_kill_is_armed_shown_and_released(with_alarm: Installation, run: Run) -> None:
+def test_a_kill_is_armed_shown_and_released_by_somebody_else(
+    with_alarm: Installation, run: Run, ann: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FIELDWATCH_KEY")
     assert parsed(run, "rollout", "kill", "--reason", "smoke")["changed"]
     assert not parsed(run, "rollout", "kill", "--reason", "smoke")["changed"]
     _, out, _ = run("status")
     assert "kill latch armed" in out
     assert parsed(run, "status")["models"][0]["killed"]
+    code, _, err = run("rollout", "unkill", "--reason", "over")
+    assert code == 1
+    assert "releasing a kill latch takes a person, and “command line” is nobody" in err
+    monkeypatch.setenv("FIELDWATCH_KEY", ann)
     assert parsed(run, "rollout", "unkill", "--reason", "over")["changed"]
     code, _, err = run("rollout", "kill", "--reason", "smoke", "--model", "baers")
     assert code == 1
     assert "there is no model baers. Those served are bears." in err
     assert run("rollout", "unkill", "--reason", "r", "--model", "baers")[0] == 1
     assert parsed(run, "rollout", "kill", "--reason", "r", "--model", "bears")["changed"]
+    code, _, err = run("rollout", "unkill", "--reason", "r", "--model", "bears")
+    assert code == 1
+    assert "releasing a kill latch takes somebody else: ann armed it" in err
+    monkeypatch.setenv("FIELDWATCH_KEY", "fw_nobodys")
+    assert not parsed(run, "rollout", "kill", "--reason", "r", "--model", "bears")["changed"]
+    assert run("rollout", "unkill", "--reason", "r", "--model", "bears")[0] == 1
+    ben = key_desk.create(with_alarm.engine, "ben", Role.OPERATOR, "test", datetime.now(UTC))
+    monkeypatch.setenv("FIELDWATCH_KEY", ben)
     assert parsed(run, "rollout", "unkill", "--reason", "r", "--model", "bears")["changed"]
     assert not parsed(run, "status")["models"][0]["killed"]
 
 
 def test_releasing_one_latch_names_those_that_still_hold(
-    with_alarm: Installation, run: Run
+    with_alarm: Installation, run: Run, ann: str
 ) -> None:
-    run("rollout", "kill", "--reason", "r")
+    kill_switch.arm(with_alarm.engine, None, "ben", "r", datetime.now(UTC))
     run("rollout", "kill", "--reason", "r", "--model", "bears")
     _, out, _ = run("rollout", "unkill", "--reason", "r")
     assert "latch of the installation is released" in out
@@ -397,8 +425,9 @@ def test_releasing_one_latch_names_those_that_still_hold(
 
 
 def test_what_changes_nothing_is_no_deed_in_the_audit_trail(
-    with_alarm: Installation, run: Run
+    with_alarm: Installation, run: Run, ann: str
 ) -> None:
+    kill_switch.arm(with_alarm.engine, None, "ben", "r", datetime.now(UTC))
     for command in ("kill", "kill", "unkill", "unkill"):
         run("rollout", command, "--reason", "r")
     deeds = [row["action"] for row in parsed(run, "audit") if row["action"].startswith("kill.")]

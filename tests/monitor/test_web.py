@@ -81,6 +81,8 @@ def test_only_an_admin_sees_and_makes_keys_and_an_operator_kills(
     installation: Installation, client: TestClient
 ) -> None:
     operator, admin = key(installation, Role.OPERATOR), key(installation, Role.ADMIN)
+    token = key_desk.create(installation.engine, "eve", Role.OPERATOR, "test", installation.clock)
+    eve = {"X-API-Key": token}
 
     assert client.get("/v1/keys", headers=operator).status_code == 403
     made = client.post("/v1/keys", headers=admin, json={"person": "ann", "role": "viewer"})
@@ -94,7 +96,11 @@ def test_only_an_admin_sees_and_makes_keys_and_an_operator_kills(
     assert armed.json() == {"armed": True, "changed": True}
     [latch] = client.get("/v1/kill", headers=operator).json()
     assert (latch["armed_by"], latch["reason"]) == ("operator", "smoke")
-    released = client.post("/v1/kill/release", headers=operator, json={"reason": "over"})
+    mine = client.post("/v1/kill/release", headers=operator, json={"reason": "over"})
+    assert (mine.status_code, mine.json()["error"]) == (403, "second_person_needed")
+    shared = client.post("/v1/kill/release", headers=admin, json={"reason": "over"})
+    assert (shared.status_code, shared.json()["error"]) == (403, "person_needed")
+    released = client.post("/v1/kill/release", headers=eve, json={"reason": "over"})
     assert released.json() == {"armed": False, "changed": True}
 
 
