@@ -1,5 +1,6 @@
 """What tests of several packages share."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +8,14 @@ from pathlib import Path
 from subprocess import SubprocessError
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _do_not_wait_for_the_disk() -> Iterator[None]:
+    """Let no fsync wait: no test cuts the power, and those about fsync look at its calls."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The command line on a real installation: what it prints, and how it ends."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from monitor.services.assess import assess
 from monitor.services.ingest import ingest
 from monitor.store.bootstrap import ensure_admin_key
 from tests.monitor.installation import Installation
+from tests.templates import new_folder
 
 HEAVY = (
     "numpy",
@@ -67,15 +69,26 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     return Installation(tmp_path / "home")
 
 
+@functools.cache
+def alarmed() -> Installation:
+    """Make the installation with an alarm that tests copy."""
+    made = Installation(new_folder() / "home")
+    bundle = made.serve()
+    made.healthy(bundle, 40)
+    made.novel(bundle, 30)
+    ingest(made.monitor(), made.clock)
+    assess(made.monitor())
+    ensure_admin_key(made.engine, made.settings.store.home, made.clock)
+    return made
+
+
 @pytest.fixture
-def with_alarm(installation: Installation) -> Installation:
-    bundle = installation.serve()
-    installation.healthy(bundle, 40)
-    installation.novel(bundle, 30)
-    ingest(installation.monitor(), installation.clock)
-    assess(installation.monitor())
-    ensure_admin_key(installation.engine, installation.settings.store.home, installation.clock)
-    return installation
+def with_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    # Made before a variable says where: it would say so for what is copied, too.
+    made = alarmed()
+    monkeypatch.setenv("FIELDWATCH_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return made.copied(tmp_path / "home")
 
 
 Run = Callable[..., tuple[int, str, str]]

@@ -1,6 +1,8 @@
 """A small installation on disk: a real store, a real events table, a handmade bundle."""
 
+import copy
 import io
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, func
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from uuid6 import uuid7
 
 from monitor.domain import Actor, Reason, Stage, Status
@@ -20,10 +23,10 @@ from monitor.services.context import Context
 from monitor.services.references import References
 from monitor.settings import DetectorOptions, MonitorOptions, MonitorSettings
 from monitor.store.bundles import Bundles
-from monitor.store.engine import connect
 from monitor.store.event import Event, to_arrow
 from monitor.store.events import EventLog
 from monitor.store.routes import Routes
+from monitor.store.schema import bundles
 from monitor.store.settings import StoreSettings
 from reference_data import held_out
 from reference_data.bundle import Bundle, Counts, Manifest, Parity, write
@@ -112,6 +115,10 @@ def _write_bundle(
     return write(parent, manifest, files)
 
 
+def _do_not_wait_for_the_disk(connection: DBAPIConnection, _: object) -> None:
+    connection.cursor().execute("PRAGMA synchronous = OFF")
+
+
 def held_out_rows(sites: Sequence[str] = ("north", "south")) -> dict[str, bytes]:
     """Write the held-out rows that belong to `write_bundle`'s calibration, as a file of it."""
     rng = np.random.default_rng(11)
@@ -150,9 +157,24 @@ class Installation:
             monitor=options or MonitorOptions(detectors=detectors),
         )
         self.engine = migrated(self.settings.store)
+        if database_url is None:
+            # Nobody cuts the power here, and waiting for the disk is what a commit takes longest.
+            event.listen(self.engine, "connect", _do_not_wait_for_the_disk)
         self.seq = 0
         self.clock = START
         self.rng = np.random.default_rng(3)
+
+    def copied(self, home: Path) -> "Installation":
+        """Give an installation of its own that is as this one is now, in a folder not there yet."""
+        before = self.settings.store.home
+        self.engine.dispose()
+        shutil.copytree(before, home)
+        made = Installation(home, self.settings.monitor)
+        made.seq, made.clock, made.rng = self.seq, self.clock, copy.deepcopy(self.rng)
+        with made.engine.begin() as conn:
+            moved = func.replace(bundles.c.path, str(before), str(home))
+            conn.execute(bundles.update().values(path=moved))
+        return made
 
     def serve(
         self,
@@ -192,10 +214,10 @@ class Installation:
         owner: str = "m1",
         clock: Callable[[], datetime] | None = None,
     ) -> Context:
-        """Start a monitor: what it holds in memory is its own."""
+        """Start a monitor: what it holds in memory is its own, but for its connections."""
         return Context(
             settings=self.settings,
-            engine=engine or connect(self.settings.store),
+            engine=engine or self.engine,
             events=events or self.log(),
             references=References(),
             owner=owner,
