@@ -70,7 +70,7 @@ async def predict(request: Request) -> Response:
     async def work(body: bytes, asked: _Asked, begun: Arrival) -> Response:
         upload = parse_upload(request.headers.get("content-type"), body)
         asked.model, asked.subject = upload.model, upload.subject
-        target = context.predicting.target(upload.model)
+        target = context.predicting.target(upload.model, upload.subject, begun.at)
         [predicted] = await context.predicting.predict(target, [upload.file], upload.subject, begun)
         if predicted.commitment is not None:
             sealed = _sealed(target, predicted, predicted.commitment, upload.subject)
@@ -233,7 +233,7 @@ async def _infer(request: Request, model: str, version: str | None) -> Response:
         content_type = request.headers.get("content-type")
         parsed = await _elsewhere(context, len(body), lambda: parse_infer(content_type, body))
         asked.subject = subject_of(parsed)
-        target = context.predicting.target(model)
+        target = context.predicting.target(model, asked.subject, begun.at)
         _check_version(target.snapshot.model, target.version, version)
         if target.is_sealed:
             raise Refused(

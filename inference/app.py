@@ -30,9 +30,10 @@ from inference.models import Models
 from inference.openapi import document
 from inference.pictures import KeepRules, PictureKeeper
 from inference.plan import PlanKeeper, StorePlans
-from inference.predicting import Predicting
+from inference.predicting import Predicting, seal
 from inference.recorder import Counts, Recorder, RecorderOptions
 from inference.settings import EngineOptions, GatewaySettings
+from inference.shadows import Shadows
 from inference.spool import Spool
 from inference.upkeep import Upkeep
 from monitor.errors import FieldwatchError
@@ -97,6 +98,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
     decoders = ThreadPoolExecutor(options.engine.decoders or cores, thread_name_prefix="decode")
     recorder = _recorder(settings)
     pictures = _pictures(settings)
+    shadows = Shadows(recorder, _decode_limits(settings), seal)
     models = Models(
         home=store.home,
         open_bundle=partial(_open_bundle, options=options.engine),
@@ -116,9 +118,13 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
     metrics.watch(
         counts=recorder.counts if recorder is not None else lambda: _NOTHING,
         plan_age_s=keeper.age_s,
-        queue_lengths=lambda: {m: s.engine.waiting for m, s in models.served.items()},
+        queue_lengths=lambda: {
+            model: sum(each.engine.waiting for each in models.all_served(model))
+            for model in {*models.served, *models.incumbents}
+        },
         ready=lambda: _readiness(keeper, models),
         pictures=pictures.counts,
+        shadows=shadows.counts,
     )
     context = Context(
         options=options,
@@ -132,6 +138,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
             pictures=pictures,
             episodes=Episodes(),
             actions=actions,
+            shadows=shadows,
             metrics=metrics,
             monotonic=time.monotonic,
         ),
@@ -142,6 +149,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
     if recorder is not None:
         recorder.start()
     pictures.start()
+    shadows.start()
     if options.host in LOOPBACK:
         # Before the plan is first read, so that whoever finds the key can use it at once.
         with contextlib.suppress(FieldwatchError):
@@ -153,6 +161,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
     finally:
         await asyncio.to_thread(upkeep.close)
         await asyncio.to_thread(models.close)
+        await asyncio.to_thread(shadows.close)
         if recorder is not None:
             await asyncio.to_thread(recorder.close, options.shutdown_s)
         await asyncio.to_thread(pictures.close, min(PICTURES_S, options.shutdown_s))

@@ -25,7 +25,7 @@ def readiness(context: Context) -> Ready:
     for snapshot in plan.routes.values():
         reason = _why_not_current(context, snapshot)
         if reason is not None:
-            served = snapshot.model in context.models.served
+            served = bool(context.models.all_served(snapshot.model))
             (degraded if served else missing).append(f"{snapshot.model}: {reason}")
     if context.recorder is None:
         degraded.append("recording is switched off (gateway.recording).")
@@ -38,7 +38,7 @@ def model_readiness(context: Context, snapshot: Snapshot) -> ModelReady:
     """Tell whether one model answers."""
     return ModelReady(
         name=snapshot.model,
-        ready=snapshot.model in context.models.served,
+        ready=bool(context.models.all_served(snapshot.model)),
         reason=_why_not_current(context, snapshot),
     )
 
@@ -54,7 +54,7 @@ def model_state(context: Context, snapshot: Snapshot) -> ModelState:
         routed_bundle=snapshot.bundle_sha,
         served_version=None if served is None else served.bundle.manifest.version,
         served_bundle=None if served is None else served.bundle.digest,
-        ready=served is not None,
+        ready=bool(context.models.all_served(snapshot.model)),
         reason=_why_not_current(context, snapshot),
     )
 

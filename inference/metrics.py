@@ -16,6 +16,7 @@ from typing_extensions import override
 from inference.errors import Cause
 from inference.pictures import Fate
 from inference.recorder import Counts, Outcome
+from inference.shadows import ShadowFate
 from monitor.domain import Actor, Arm, Reason, Stage
 from reference_data.scoring import Scored
 
@@ -209,9 +210,12 @@ class Metrics:
         queue_lengths: Callable[[], dict[str, int]],
         ready: Callable[[], dict[str, bool]],
         pictures: Callable[[], dict[Fate, int]],
+        shadows: Callable[[], dict[ShadowFate, int]],
     ) -> None:
         """Export, at every scrape, what these return."""
-        self.registry.register(_Watched(counts, plan_age_s, queue_lengths, ready, pictures))
+        self.registry.register(
+            _Watched(counts, plan_age_s, queue_lengths, ready, pictures, shadows)
+        )
 
 
 class _Watched(Collector):
@@ -222,12 +226,14 @@ class _Watched(Collector):
         queue_lengths: Callable[[], dict[str, int]],
         ready: Callable[[], dict[str, bool]],
         pictures: Callable[[], dict[Fate, int]],
+        shadows: Callable[[], dict[ShadowFate, int]],
     ) -> None:
         self._counts = counts
         self._plan_age_s = plan_age_s
         self._queue_lengths = queue_lengths
         self._ready = ready
         self._pictures = pictures
+        self._shadows = shadows
 
     @override
     def collect(self) -> Iterator[Metric]:
@@ -273,6 +279,14 @@ class _Watched(Collector):
         for fate, count in self._pictures().items():
             pictures.add_metric([fate.value], count)
         yield pictures
+        shadows = CounterMetricFamily(
+            "fieldwatch_shadowed",
+            "Inputs that the bundle which did not answer should see, by fate.",
+            labels=["outcome"],
+        )
+        for shadow_fate, count in self._shadows().items():
+            shadows.add_metric([shadow_fate.value], count)
+        yield shadows
 
 
 def package_version() -> str:

@@ -3,6 +3,8 @@
 A routed bundle is served only if its digest is on the trust list and its files are those it was
 registered with. Until the next one is ready, and whenever it is refused, the previous one serves
 on, unless its own trust was withdrawn.
+
+While a candidate is rolled out beside an incumbent, both are served.
 """
 
 import asyncio
@@ -37,6 +39,8 @@ class Served:
 
     bundle: Bundle
     engine: Engine
+    forward_path: ForwardPath
+    """What the engine runs, for passes that may wait until nobody else wants one."""
 
 
 class BundleOpener(Protocol):
@@ -70,45 +74,88 @@ class Models:
         self._make_engine = make_engine
         self._loop = loop
         self._monotonic = monotonic
-        self._refused: dict[str, tuple[str, str, float]] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
         self.served: dict[str, Served] = {}
         """By model; replaced, never changed."""
+        self.incumbents: dict[str, Served] = {}
+        """Those that act where the served one is still a candidate; replaced, never changed."""
         self.refusals: dict[str, str] = {}
         """Why a model's routed bundle is not served, one sentence each; replaced, never changed."""
 
     def is_current(self, snapshot: Snapshot) -> bool:
-        """Tell whether the bundle that a snapshot names is the one being served."""
-        served = self.served.get(snapshot.model)
-        return served is not None and served.bundle.digest == snapshot.bundle_sha
+        """Tell whether the bundles that a snapshot names are those being served."""
+        incumbent = self.incumbents.get(snapshot.model)
+        wanted = None if snapshot.incumbent is None else snapshot.incumbent.bundle_sha
+        found = None if incumbent is None else incumbent.bundle.digest
+        return _is(self.served.get(snapshot.model), snapshot.bundle_sha) and wanted == found
+
+    def all_served(self, model: str) -> list[Served]:
+        """List what is served of a model, the routed one first."""
+        return _each([self.served.get(model), self.incumbents.get(model)])
 
     def reconcile(self, plan: Plan) -> None:
         """Load what is routed and not served; drop what may not be served any more."""
-        for model, served in list(self.served.items()):
-            digest = served.bundle.digest
-            if model not in plan.routes or not _is_trusted(plan, digest):
-                log.warning("%s is not served any more: %s…", model, digest[:12])
-                # First the reason: requests between here and the end of this pass are told it.
-                self.refusals = {**self.refusals, model: _why_dropped(plan, model, digest)}
-                self._replace(model, None)
+        for model in sorted({*self.served, *self.incumbents}):
+            for served in self.all_served(model):
+                digest = served.bundle.digest
+                if model not in plan.routes or not _is_trusted(plan, digest):
+                    log.warning("%s is not served any more: %s…", model, digest[:12])
+                    # First the reason: requests from here to the end of this pass are told it.
+                    reason = _why_dropped(plan, model, digest)
+                    self.refusals = {**self.refusals, model: reason}
+                    self._drop(model, served)
         refusals: dict[str, str] = {}
         for model, snapshot in plan.routes.items():
             if not self.is_current(snapshot):
-                sentence = self._load(snapshot, plan)
+                sentence = self._bring_in_line(snapshot, plan)
                 if sentence is not None:
                     refusals[model] = sentence
         self.refusals = refusals
 
     def close(self) -> None:
         """Answer what waits, then stop every engine."""
-        for served in self.served.values():
-            served.engine.close()
+        for model in {*self.served, *self.incumbents}:
+            for served in self.all_served(model):
+                served.engine.close()
 
-    def _load(self, snapshot: Snapshot, plan: Plan) -> str | None:
-        """Serve the snapshot's bundle, or return the sentence that says why not."""
-        model, digest = snapshot.model, snapshot.bundle_sha
-        before = self._refused.get(model)
-        if before is not None and before[0] == digest and _is_trusted(plan, digest):
-            _, sentence, at = before
+    def _bring_in_line(self, snapshot: Snapshot, plan: Plan) -> str | None:
+        """Serve what a snapshot names; return the sentence that says why not all of it."""
+        model, wanted = snapshot.model, snapshot.incumbent
+        sentences = []
+        incumbent: Served | None = None
+        # The incumbent first: it is most often the one that is served already, and it acts.
+        if wanted is not None:
+            found = self._find(model, wanted.bundle_sha) or self._load(
+                model, wanted.bundle_sha, plan
+            )
+            if isinstance(found, str):
+                sentences.append(f"the incumbent: {found}")
+            else:
+                incumbent = found
+        # Before anything is retired: the new incumbent may be the bundle that is served.
+        old = self.incumbents.get(model)
+        self.incumbents = _with(self.incumbents, model, incumbent)
+        routed = self._find(model, snapshot.bundle_sha, old)
+        if routed is None:
+            loaded = self._load(model, snapshot.bundle_sha, plan)
+            routed = None if isinstance(loaded, str) else loaded
+            if isinstance(loaded, str):
+                sentences.append(loaded)
+        before = self.served.get(model)
+        if routed is not None:
+            self.served = _with(self.served, model, routed)
+        self._retire(model, _each([before, old]))
+        return "; ".join(sentences) or None
+
+    def _find(self, model: str, digest: str, another: Served | None = None) -> Served | None:
+        known = [*self.all_served(model), *_each([another])]
+        return next((each for each in known if _is(each, digest)), None)
+
+    def _load(self, model: str, digest: str, plan: Plan) -> Served | str:
+        """Load a bundle, or return the sentence that says why not."""
+        before = self._refused.get(digest)
+        if before is not None and _is_trusted(plan, digest):
+            sentence, at = before
             if self._monotonic() - at < RETRY_S:
                 return sentence
         begun = time.perf_counter()
@@ -121,35 +168,55 @@ class Models:
             engine = self._make_engine(model, forward_path)
         except Exception as error:
             sentence = str(error) or repr(error)
-            if before is None or before[:2] != (digest, sentence):
+            if before is None or before[0] != sentence:
                 log.error("%s is refused: %s", model, sentence)
             if not isinstance(error, BundleError | BundleUntrusted | OSError):
                 log.debug("while loading %s", model, exc_info=True)
-            self._refused[model] = (digest, sentence, self._monotonic())
+            self._refused[digest] = (sentence, self._monotonic())
             return sentence
-        self._refused.pop(model, None)
-        self._replace(model, Served(bundle, engine))
+        self._refused.pop(digest, None)
         took = time.perf_counter() - begun
-        log.info("%s %s is served (%s…, %.2f s)", model, registered.version, digest[:12], took)
-        return None
+        log.info("%s %s is loaded (%s…, %.2f s)", model, registered.version, digest[:12], took)
+        return Served(bundle, engine, forward_path)
 
     def _path(self, registered: RegisteredBundle) -> Path:
         path = Path(registered.path)
         return path if path.is_absolute() else self._home / path
 
-    def _replace(self, model: str, new: Served | None) -> None:
-        served = dict(self.served)
-        old = served.pop(model, None)
-        if new is not None:
-            served[model] = new
-        self.served = served
-        if old is not None:
-            # Requests look an engine up and submit to it in one turn of the loop. After another
-            # turn none is left that looked the old one up and has not submitted yet.
-            turned = threading.Event()
-            self._loop.call_soon_threadsafe(turned.set)
-            turned.wait(5)
-            old.engine.close()
+    def _drop(self, model: str, served: Served) -> None:
+        if self.served.get(model) is served:
+            self.served = _with(self.served, model, None)
+        if self.incumbents.get(model) is served:
+            self.incumbents = _with(self.incumbents, model, None)
+        self._retire(model, [served])
+
+    def _retire(self, model: str, replaced: list[Served]) -> None:
+        """Close the engines of what is not served any more."""
+        kept = self.all_served(model)
+        gone = {id(each): each for each in replaced if not any(each is one for one in kept)}
+        if not gone:
+            return
+        # Requests look an engine up and submit to it in one turn of the loop. After another turn
+        # none is left that looked the old one up and has not submitted yet.
+        turned = threading.Event()
+        self._loop.call_soon_threadsafe(turned.set)
+        turned.wait(5)
+        for each in gone.values():
+            each.engine.close()
+
+
+def _is(served: Served | None, digest: str) -> bool:
+    return served is not None and served.bundle.digest == digest
+
+
+def _each(found: list[Served | None]) -> list[Served]:
+    """Leave out what is not there, and what is there twice."""
+    return list({id(each): each for each in found if each is not None}.values())
+
+
+def _with(known: dict[str, Served], model: str, served: Served | None) -> dict[str, Served]:
+    others = {name: each for name, each in known.items() if name != model}
+    return others if served is None else {**others, model: served}
 
 
 def warm_up(bundle: Bundle, forward_path: ForwardPath) -> None:

@@ -4,6 +4,7 @@ First predict, then route, then write down, then answer. A request that cannot b
 written down as well. Nothing here knows HTTP.
 """
 
+import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,19 @@ from inference.models import Models, Served
 from inference.pictures import PictureKeeper
 from inference.plan import PlanKeeper
 from inference.recorder import Outcome, Recorder
+from inference.shadows import Shadowed, Shadows
 from inference.upload import Subject, shown
 from monitor.domain import Actor, Reason, Stage, Status
-from monitor.rollouts.routing import Case, Routing, Standing, is_counted, route
+from monitor.rollouts.routing import (
+    Assignment,
+    Case,
+    Routing,
+    Standing,
+    answering,
+    assign,
+    is_counted,
+    route,
+)
 from monitor.rollouts.seal import NONCE_BYTES, commit
 from monitor.rollouts.snapshot import Snapshot
 from monitor.store.event import UNKNOWN_MODEL, Event
@@ -38,6 +49,8 @@ class Target:
 
     snapshot: Snapshot
     served: Served
+    other: Served | None = None
+    """What else is served of the model: it sees the input after the answer."""
 
     @property
     def is_sealed(self) -> bool:
@@ -85,6 +98,7 @@ class Predicting:
         pictures: PictureKeeper,
         episodes: Episodes,
         actions: Actions,
+        shadows: Shadows,
         metrics: Metrics,
         monotonic: Callable[[], float],
     ) -> None:
@@ -96,11 +110,23 @@ class Predicting:
         self._episodes = episodes
         self.actions = actions
         """What it may still do today."""
+        self.shadows = shadows
+        """Sees into the record what the bundle that did not answer would have said."""
         self._metrics = metrics
         self._monotonic = monotonic
 
-    def target(self, name: str | None) -> Target:
+    def target(
+        self, name: str | None, subject: Subject | None = None, at: datetime | None = None
+    ) -> Target:
         """Find the model a request names, or the only one there is.
+
+        Parameters
+        ----------
+        name
+            As the request has it.
+        subject, at
+            Of a case: beside an incumbent they decide which of two bundles answers it. Without
+            them it is the routed one.
 
         Raises
         ------
@@ -123,10 +149,17 @@ class Predicting:
             raise Refused(
                 Cause.UNKNOWN_MODEL, f"there is no model {shown(name)}; those served are {known}"
             )
-        served = self._models.served.get(name)
-        if served is None:
+        served = self._models.all_served(name)
+        if not served:
             raise ModelNotReady(name, self._models.refusals.get(name, "it is being loaded."))
-        return Target(snapshot, served)
+        wanted = snapshot.bundle_sha
+        if subject is not None and at is not None:
+            wanted = answering(snapshot, subject.unit, at)
+        # Where the one wanted is not there the other answers, and routing lets a human act.
+        first, *rest = sorted(served, key=lambda each: each.bundle.digest != wanted)
+        planned = [each for each in rest if _is_planned(snapshot, each)]
+        beside = planned[0] if planned and _is_planned(snapshot, first) else None
+        return Target(snapshot, first, beside)
 
     def snapshot(self, name: str | None) -> Snapshot | None:
         """Find the route of a model that a request named; ``None`` when there is none."""
@@ -174,10 +207,16 @@ class Predicting:
     ) -> str:
         """Record a request without a prediction; return the event's id."""
         snapshot = self.snapshot(model)
-        served = None if snapshot is None else self._models.served.get(snapshot.model)
         event_id = str(uuid7())
         name = UNKNOWN_MODEL if snapshot is None else snapshot.model
         gap = 0.0 if snapshot is None else snapshot.episode_gap_s
+        episode = self._episodes.peek(name, subject.unit, event_id, begun.at, gap)
+        served: Served | None = None
+        assigned: Assignment | None = None
+        if snapshot is not None:
+            assigned = assign(snapshot, subject.unit, episode, begun.at)
+            with contextlib.suppress(ModelNotReady):
+                served = self.target(name, subject, begun.at).served
         event = Event(
             event_id=event_id,
             writer="",
@@ -188,7 +227,7 @@ class Predicting:
             bundle_sha=None if served is None else served.bundle.digest,
             case_id=subject.case_id,
             unit=subject.unit,
-            episode_id=self._episodes.peek(name, subject.unit, event_id, begun.at, gap),
+            episode_id=episode,
             segment=subject.segment,
             status=Status.REJECTED if failure.is_rejection else Status.ERROR,
             cause=failure.cause.value,
@@ -196,6 +235,8 @@ class Predicting:
             epoch=None if snapshot is None else snapshot.epoch,
             attempt=None if snapshot is None else snapshot.attempt,
             step=None if snapshot is None else snapshot.step,
+            arm=None if assigned is None else assigned.arm,
+            bucket=None if assigned is None else assigned.bucket,
             actor=Actor.HUMAN,
             reason=Reason.NOT_ANSWERED,
             latency_ms=(self._monotonic() - begun.monotonic) * 1e3,
@@ -287,6 +328,18 @@ class Predicting:
             mode = target.served.bundle.manifest.preprocessing.mode
             flagged = scored.flagged and not target.is_sealed
             self.pictures.offer(event.payload_ref, each.source, mode, flagged=flagged)
+        if target.other is not None:
+            self.shadows.offer(
+                Shadowed(
+                    snapshot=snapshot,
+                    served=target.other,
+                    source=each.source,
+                    subject=subject,
+                    at=begun.at,
+                    routing=routing,
+                    payload_ref=event.payload_ref if recorded else None,
+                )
+            )
         if recorded and is_counted(snapshot, routing):
             self.actions.spend(snapshot)
         predicted = Predicted(
@@ -331,4 +384,12 @@ def seal(event: Event) -> Event:
     nonce = secrets.token_bytes(NONCE_BYTES)
     return msgspec.structs.replace(
         event, nonce=nonce, commitment=commit(nonce, msgspec.structs.asdict(event))
+    )
+
+
+def _is_planned(snapshot: Snapshot, served: Served) -> bool:
+    """Tell whether a plan names a bundle; one that waits to be replaced is named no more."""
+    digest, incumbent = served.bundle.digest, snapshot.incumbent
+    return digest == snapshot.bundle_sha or (
+        incumbent is not None and digest == incumbent.bundle_sha
     )

@@ -149,6 +149,7 @@ def test_two_sets_of_metrics_do_not_collide() -> None:
             queue_lengths=dict,
             ready=dict,
             pictures=dict,
+            shadows=dict,
         )
 
 
