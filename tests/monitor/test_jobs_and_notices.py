@@ -102,7 +102,16 @@ def test_the_schedule_runs_every_job_and_stops_when_told(installation: Installat
     registry = CollectorRegistry()
     context = installation.monitor()
     jobs = {job.name for job in schedule(context)}
-    assert jobs == {"ingest", "assess", "deliver", "gauge", "compact", "retain", "forget_runs"}
+    assert jobs == {
+        "ingest",
+        "assess",
+        "deliver",
+        "gauge",
+        "compact",
+        "queue",
+        "retain",
+        "forget_runs",
+    }
 
     ticker = Ticker(context, JobMetrics(registry))
     ticker.start()
