@@ -1,5 +1,6 @@
 """`fieldwatch rollout …`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,29 @@ from monitor.command_line.dispatch import run
 from monitor.command_line.options import Config, Json, Reason
 
 app = typer.Typer(help="Decide who acts on a model's cases.", no_args_is_help=True)
+
+
+@app.command("example")
+def example(
+    model: Annotated[str | None, typer.Option("--model", help="Name of your model.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print a commented plan to begin from."""
+    run("rollout_example", model=model, as_json=as_json)
+
+
+@app.command("lint")
+def lint(
+    file: Annotated[Path, typer.Argument(help="The plan: a YAML or TOML file.")],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Judge it beside this imported model and what runs here."),
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Say whether a plan can work, and when each of its gates will decide."""
+    run("rollout_lint", file=file, model=model, as_json=as_json, config=config)
 
 
 @app.command("kill")

@@ -42,7 +42,7 @@ def _too_slow(decision: Decision) -> str:
     return (
         f"{decision.gate} needs {span(decision.days)} and the step ends after "
         f"{span(decision.longest_days)}: {decision.needed:,.0f} {decision.unit} at "
-        f"{decision.per_day:,.3g} a day, if {decision.assuming}"
+        f"{many(decision.per_day)} a day, if {decision.assuming}"
     )
 
 
@@ -72,13 +72,27 @@ def span(days: float) -> str:
 
     Examples
     --------
-    >>> span(0.5), span(3.25), span(40)
-    ('12 hours', '3.2 days', '40 days')
+    >>> span(0.5), span(3.25), span(40), span(1)
+    ('12 hours', '3.25 days', '40 days', '1 day')
     """
     if math.isinf(days):
         return "for ever"
-    if days < 1:
-        hours = days * 24
-        return f"{hours:.2g} hours" if hours >= 1 else f"{hours * 60:.2g} minutes"
-    written = f"{days:.2g}" if days < 10 else f"{days:,.0f}"
-    return "1 day" if written == "1" else f"{written} days"
+    if days < 1 / 24:
+        return _counted(days * 24 * 60, "minute")
+    return _counted(days * 24, "hour") if days < 1 else _counted(days, "day")
+
+
+def many(number: float) -> str:
+    """Write how many there are: whole where there are many.
+
+    Examples
+    --------
+    >>> many(4_000), many(0.123)
+    ('4,000', '0.12')
+    """
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+
+
+def _counted(number: float, unit: str) -> str:
+    written = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{written} {unit}{'s' * (written != '1')}"

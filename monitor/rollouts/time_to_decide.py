@@ -184,8 +184,7 @@ def _action_rate(gate: ActionRateGate, day: Daily) -> _Needs:
     if day.exposure == 0.0:
         return pairs_inside(gate.low, gate.high, gate.alpha), "actions", day.actions, same
     if day.exposure >= 1.0:
-        # Nobody is left to compare with.
-        return Wait(median=math.inf, late=math.inf), "actions", day.actions, same
+        return Wait(median=math.inf, late=math.inf), "actions of people", 0.0, same
     wait = ratio_inside(gate.low, gate.high, round(day.exposure, 4), gate.alpha)
     return wait, "actions", day.actions, same
 

@@ -244,7 +244,10 @@ def test_a_last_step_of_all_units_leaves_nobody_to_compare_with() -> None:
         )
     )
     (said,) = _said(plan, Gravity.ERROR)
-    assert "gradual at 100 %: action_rate can never decide (no number of actions shows it" in said
+    assert (
+        "at 100 %: action_rate can never decide (there are no actions of people to judge by)"
+        in said
+    )
 
 
 def test_agreement_where_humans_decide_little_takes_long() -> None:

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+from scipy.special import gammaln, xlog1py, xlogy
 
 from monitor.stats.gates import paired_ratio, rate_ratio, share_limit
 
@@ -169,7 +169,7 @@ def _first_passage(chance: float, passes: Callable[[Floats, int], Flags]) -> Wai
     n, passed, median = 0, 0.0, math.inf
     while n < MOST:
         apart = max(1, n // _LOOKS_APART)
-        waiting = np.convolve(waiting, binom.pmf(np.arange(apart + 1), apart, chance))
+        waiting = np.convolve(waiting, _binomial(apart, chance))
         n += apart
         kept = np.flatnonzero(waiting > _NEGLIGIBLE)
         if not len(kept):
@@ -183,3 +183,12 @@ def _first_passage(chance: float, passes: Callable[[Floats, int], Flags]) -> Wai
         if passed >= 0.9:
             return Wait(median=median, late=float(n))
     return Wait(median=median, late=math.inf)
+
+
+def _binomial(n: int, chance: float) -> Floats:
+    """Give the probability of each count of successes of n, [n + 1]."""
+    # scipy.stats has it too, and takes a second to import.
+    k = np.arange(n + 1.0)
+    ways = gammaln(n + 1.0) - gammaln(k + 1) - gammaln(n - k + 1)
+    law: Floats = np.exp(ways + xlogy(k, chance) + xlog1py(n - k, -chance))
+    return law
