@@ -9,8 +9,9 @@ from fastapi.responses import HTMLResponse
 from monitor.services.context import Context
 from monitor.services.explanations import explain
 from monitor.services.explanations.explanation import EventExplanation, Explanation
+from monitor.services.trial.dossier import compile_dossier
 from monitor.web.api import InContext
-from monitor.web.rendering import POLICY, page_of
+from monitor.web.rendering import POLICY, dossier_page, page_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,6 +45,13 @@ def model(
 ) -> HTMLResponse:
     """What a model's inputs looked like in a stretch of time."""
     return _page(context, explain.explain_range(context, model, since, until))
+
+
+@router.get("/rollouts/{name}/dossier")
+def dossier(context: InContext, name: str, attempt: int | None = None) -> HTMLResponse:
+    """The evidence for a go/no-go decision about a rollout."""
+    found = compile_dossier(context, name, attempt=attempt)
+    return HTMLResponse(dossier_page(context, found), headers=_HEADERS)
 
 
 def _page(context: Context, found: Explanation | EventExplanation) -> HTMLResponse:

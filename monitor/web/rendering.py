@@ -22,6 +22,8 @@ from monitor.services.context import Context
 from monitor.services.explanations.explain import pictures_of
 from monitor.services.explanations.explanation import EventExplanation, Exhibit, Explanation
 from monitor.services.explanations.headlines import adjective, percent
+from monitor.services.trial.dossier import Dossier
+from monitor.services.trial.dossier import pictures as dossier_pictures
 from monitor.web import charts
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -74,6 +76,17 @@ def explanation_page(found: Explanation, pictures: Pictures, now: datetime) -> s
 def event_page(found: EventExplanation, pictures: Pictures, now: datetime) -> str:
     """Draw what is unusual about one input."""
     return _render("event.html", found, pictures, now)
+
+
+def dossier_page(context: Context, found: Dossier) -> str:
+    """Draw a rollout's dossier with the pictures that are there now."""
+    shown = {
+        event_id: picture
+        for event_id, jpeg in dossier_pictures(context, found).items()
+        if (picture := _picture(jpeg))
+    }
+    page = _environment().get_template("dossier.html")
+    return page.render(found=found, pictures=shown, now=context.clock())
 
 
 def _render(

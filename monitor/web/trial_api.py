@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from monitor.services.trial.dossier import Dossier, compile_dossier
 from monitor.services.trial.report import TrialReport
 from monitor.services.trial.show import show_trial
 from monitor.web.api import InContext
@@ -20,6 +21,16 @@ def get_trial(
 ) -> TrialReport:
     """Model and people side by side: agreement, errors, costs, actions, disagreements."""
     return show_trial(context, name, attempt=attempt)
+
+
+@router.get("/{name}/dossier")
+def get_dossier(
+    context: InContext,
+    name: str,
+    attempt: Annotated[int | None, Query(ge=1, description="The last one when absent.")] = None,
+) -> Dossier:
+    """The evidence for a go/no-go decision, as data."""
+    return compile_dossier(context, name, attempt=attempt)
 
 
 describe(router)
