@@ -28,6 +28,7 @@ from monitor.services.status import InstallationStatus, ModelStatus, look
 from monitor.services.streams.reading import StreamStatus
 from monitor.stats.share import Share
 from monitor.wiring import open_store
+from reference_data.guarantee import say_rows
 
 STALE_S = 60.0
 """Age of a gateway's plan at which humans act."""
@@ -256,6 +257,12 @@ def _remarks(found: InstallationStatus) -> list[str]:
         remarks.append(
             "(chart): a segment against the whole reference, from which it may differ for good"
         )
+    remarks += [
+        f"{model.model} is compared with "
+        f"{say_rows(int(model.calibration.smallest), model.calibration)}"
+        for model in found.models
+        if model.calibration is not None
+    ]
     for model in found.models:
         remarks += [
             f"{model.model} has no {name} stream: {escape(reason)}"

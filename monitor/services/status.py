@@ -42,6 +42,7 @@ from monitor.store.outbox import Backlog, Outbox
 from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
 from monitor.store.windows import Lag, Windows
+from reference_data.bundle import CalibrationSize
 from reference_data.errors import BundleError
 
 TRAFFIC_SPAN = timedelta(hours=1)
@@ -75,6 +76,8 @@ class ModelStatus:
     expected_flag_rate: float | None
     flag_band: tuple[float, float] | None
     """Between which rates healthy inputs are flagged, given this reference (95 %)."""
+    calibration: CalibrationSize | None
+    """What its calibration rows are worth; ``None`` when each is an episode of its own."""
     ingested: Mapping[Status, int]
     excluded: Mapping[Exclusion, int]
     """Observations the detectors left out or did not trust in full, since the first event."""
@@ -207,6 +210,7 @@ def _model(
         killed=is_killed(latches, name, snapshot.version),
         expected_flag_rate=None if manifest is None else manifest.alpha,
         flag_band=None if reference is None else reference.flag_band,
+        calibration=None if manifest is None else manifest.calibration,
         ingested=ingested,
         excluded=Exclusions(conn).all().get(name, {}),
         last_event_at=sighted.get(EVERY_UNIT),

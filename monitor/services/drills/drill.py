@@ -26,7 +26,8 @@ from monitor.services.drills.traffic import arrivals
 from monitor.services.streams.stream import detector_configuration
 from monitor.store.audit import Audit
 from monitor.store.certificates import Certificates
-from reference_data.bundle import Bundle
+from reference_data.bundle import Bundle, Manifest
+from reference_data.guarantee import say_rows
 
 QUICK_REPEATS, FULL_REPEATS = 10, 20
 QUICK_REPLAYS, FULL_REPLAYS = 20, 100
@@ -134,8 +135,16 @@ def _decide(
             null=null,
             injected=injected,
         ),
-        notes=ground.notes,
+        notes=(*ground.notes, *_worth(manifest)),
     )
+
+
+def _worth(manifest: Manifest) -> tuple[str, ...]:
+    """Say what calibration rows are worth that come in bursts; a replay takes one of each."""
+    size = manifest.calibration
+    if size is None:
+        return ()
+    return (f"the detectors compare with {say_rows(int(size.smallest), size)}",)
 
 
 def _resolve_after(injected: Sequence[Injected]) -> int:

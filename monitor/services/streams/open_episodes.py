@@ -10,10 +10,12 @@ late, has its first frames seen and no others. There is room for `MOST_OPEN` epi
 oldest is settled with the frames it has.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+import msgspec
 
 from monitor.errors import DocumentTooNew
 from monitor.services.streams.episodes import Episode, Frame, finite
@@ -53,15 +55,13 @@ class OpenEpisodes:
 
     def to_json(self) -> str:
         """Write as JSON, the same bits back by `open_from_json`."""
-        return json.dumps(
-            {
-                "format": FORMAT,
-                "next_number": self.next_number,
-                "read_to": None if self.read_to is None else self.read_to.isoformat(),
-                "episodes": [_write(episode) for episode in self.episodes],
-            },
-            sort_keys=True,
+        saved = _Saved(
+            format=FORMAT,
+            next_number=self.next_number,
+            read_to=self.read_to,
+            episodes=tuple(_write(episode) for episode in self.episodes),
         )
+        return msgspec.json.encode(saved).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +108,41 @@ def gather(
     read_to = book.read_to
     if drained and (read_to is None or now > read_to):
         read_to = now
-    settled: list[Episode] = []
-    left = list(book.episodes.values())
-    while left and (
-        left[0].over
-        or len(left) > MOST_OPEN
-        or (read_to is not None and _timed_out(left[0], rule.gap_s, read_to))
-    ):
-        settled.append(left.pop(0).seen)
+    every = [
+        OpenEpisode(unit=each.unit, begun_at=each.begun_at, over=each.over, seen=each.seen)
+        for each in book.episodes.values()
+    ]
+    settled = 0
+    for episode in every:
+        timed_out = read_to is not None and _timed_out(episode, rule.gap_s, read_to)
+        if not (episode.over or timed_out or len(every) - settled > MOST_OPEN):
+            break
+        settled += 1
     return Gathered(
-        settled=tuple(settled),
-        open=OpenEpisodes(next_number=book.next_number, read_to=book.read_to, episodes=tuple(left)),
+        settled=tuple(each.seen for each in every[:settled]),
+        open=OpenEpisodes(
+            next_number=book.next_number, read_to=book.read_to, episodes=tuple(every[settled:])
+        ),
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Growing:
+    """An open episode while a batch is read."""
+
+    unit: str | None
+    begun_at: datetime
+    over: bool
+    first: Episode
+    later: list[Episode]
+
+    @property
+    def seen(self) -> Episode:
+        """What there is of it."""
+        # Most batches leave most episodes as they were.
+        if len(self.later) == len(self.first.later):
+            return self.first
+        return replace(self.first, later=tuple(self.later))
 
 
 @dataclass(slots=True)
@@ -128,17 +151,24 @@ class _Book:
 
     before: OpenEpisodes
     rule: Rule
-    episodes: dict[str, OpenEpisode] = field(init=False)
-    current: dict[str, str] = field(init=False)
-    """The open episode of each unit."""
+    episodes: dict[str, _Growing] = field(init=False)
+    current: dict[str, _Growing] = field(init=False)
+    """The latest episode of each unit."""
     next_number: int = field(init=False)
     read_to: datetime | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.episodes = {each.seen.event_id: each for each in self.before.episodes}
-        self.current = {
-            each.unit: each.seen.event_id for each in self.before.episodes if each.unit is not None
+        self.episodes = {
+            each.seen.event_id: _Growing(
+                unit=each.unit,
+                begun_at=each.begun_at,
+                over=each.over,
+                first=each.seen,
+                later=list(each.seen.later),
+            )
+            for each in self.before.episodes
         }
+        self.current = {each.unit: each for each in self.episodes.values() if each.unit is not None}
         self.next_number, self.read_to = self.before.next_number, self.before.read_to
 
     def add(self, frame: Frame, now: datetime) -> None:
@@ -151,22 +181,22 @@ class _Book:
         found = self.episodes.get(frame.episode_id)
         if found is None or found.over or (at - found.begun_at).total_seconds() >= self.rule.gap_s:
             return
-        seen = replace(found.seen, later=(*found.seen.later, frame.seen))
-        full = 1 + len(seen.later) >= self.rule.most_frames
-        self.episodes[frame.episode_id] = replace(found, seen=seen, over=full)
+        found.later.append(frame.seen)
+        found.over = 1 + len(found.later) >= self.rule.most_frames
 
     def _begin(self, frame: Frame, at: datetime) -> None:
-        last = None if frame.unit is None else self.current.get(frame.unit)
-        if last is not None and last in self.episodes:
-            self.episodes[last] = replace(self.episodes[last], over=True)
-        if frame.unit is not None:
-            self.current[frame.unit] = frame.episode_id
-        self.episodes[frame.episode_id] = OpenEpisode(
+        begun = _Growing(
             unit=frame.unit,
             begun_at=at,
             over=frame.unit is None or self.rule.most_frames == 1,
-            seen=replace(frame.seen, number=self.next_number),
+            first=replace(frame.seen, number=self.next_number),
+            later=[],
         )
+        if frame.unit is not None:
+            if frame.unit in self.current:
+                self.current[frame.unit].over = True
+            self.current[frame.unit] = begun
+        self.episodes[frame.episode_id] = begun
         self.next_number += 1
 
 
@@ -174,6 +204,40 @@ def _timed_out(episode: OpenEpisode, gap_s: float, now: datetime) -> bool:
     return now >= episode.begun_at + timedelta(seconds=gap_s) + LAG
 
 
+class _SavedFrame(msgspec.Struct, frozen=True, array_like=True):
+    event_id: str
+    prediction: str
+    confidence: float
+    p_semantic: float
+    p_domain: float
+    p_value: float
+    properties: dict[str, float]
+    """The finite ones: others were not observed."""
+
+
+class _SavedEpisode(msgspec.Struct, frozen=True, kw_only=True):
+    unit: str | None
+    begun_at: datetime
+    at: datetime
+    """Of the first frame, by its own clock."""
+    over: bool
+    number: int
+    segments: tuple[str, ...]
+    frames: tuple[_SavedFrame, ...]
+
+
+class _Version(msgspec.Struct, frozen=True):
+    format: int
+
+
+class _Saved(msgspec.Struct, frozen=True, kw_only=True):
+    format: int
+    next_number: int
+    read_to: datetime | None
+    episodes: tuple[_SavedEpisode, ...]
+
+
+@functools.lru_cache(maxsize=8)
 def open_from_json(text: str) -> OpenEpisodes:
     """Read what `OpenEpisodes.to_json` wrote.
 
@@ -182,74 +246,60 @@ def open_from_json(text: str) -> OpenEpisodes:
     DocumentTooNew
         If a newer Fieldwatch wrote it.
     """
-    saved = json.loads(text)
-    if saved["format"] > FORMAT:
-        raise DocumentTooNew("the record of open episodes", saved["format"], FORMAT)
-    read_to = saved["read_to"]
+    version = msgspec.json.decode(text, type=_Version).format
+    if version > FORMAT:
+        raise DocumentTooNew("the record of open episodes", version, FORMAT)
+    saved = msgspec.json.decode(text, type=_Saved)
     return OpenEpisodes(
-        next_number=saved["next_number"],
-        read_to=None if read_to is None else datetime.fromisoformat(read_to),
-        episodes=tuple(_read(**episode) for episode in saved["episodes"]),
+        next_number=saved.next_number,
+        read_to=saved.read_to,
+        episodes=tuple(_read(episode) for episode in saved.episodes),
     )
 
 
-_Frame = tuple[str, str, str, float, float, float, float, dict[str, float]]
-
-
-def _write(episode: OpenEpisode) -> dict[str, object]:
+def _write(episode: OpenEpisode) -> _SavedEpisode:
     seen = episode.seen
-    return {
-        "unit": episode.unit,
-        "begun_at": episode.begun_at.isoformat(),
-        "over": episode.over,
-        "number": seen.number,
-        "segments": sorted(seen.segments),
-        "frames": [
-            [
-                *(each.event_id, each.at.isoformat(), each.prediction),
-                *(each.confidence, each.p_semantic, each.p_domain, each.p_value),
+    return _SavedEpisode(
+        unit=episode.unit,
+        begun_at=episode.begun_at,
+        at=seen.at,
+        over=episode.over,
+        number=seen.number,
+        segments=tuple(sorted(seen.segments)),
+        frames=tuple(
+            _SavedFrame(
+                each.event_id,
+                each.prediction,
+                each.confidence,
+                each.p_semantic,
+                each.p_domain,
+                each.p_value,
                 {name: value for name, value in each.properties.items() if finite(value)},
-            ]
+            )
             for each in (seen, *seen.later)
-        ],
-    }
+        ),
+    )
 
 
-def _read(
-    *,
-    unit: str | None,
-    begun_at: str,
-    over: bool,
-    number: int,
-    segments: Sequence[str],
-    frames: Sequence[_Frame],
-) -> OpenEpisode:
+def _read(saved: _SavedEpisode) -> OpenEpisode:
+    segments = frozenset(saved.segments)
     first, *later = (
         Episode(
-            event_id=event_id,
-            at=datetime.fromisoformat(at),
-            prediction=prediction,
-            confidence=confidence,
-            p_semantic=p_semantic,
-            p_domain=p_domain,
-            p_value=p_value,
-            properties=properties,
-            segments=frozenset(segments),
+            event_id=frame.event_id,
+            at=saved.at,
+            prediction=frame.prediction,
+            confidence=frame.confidence,
+            p_semantic=frame.p_semantic,
+            p_domain=frame.p_domain,
+            p_value=frame.p_value,
+            properties=frame.properties,
+            segments=segments,
         )
-        for (
-            event_id,
-            at,
-            prediction,
-            confidence,
-            p_semantic,
-            p_domain,
-            p_value,
-            properties,
-        ) in frames
+        for frame in saved.frames
     )
     return OpenEpisode(
-        unit=unit,
-        begun_at=datetime.fromisoformat(begun_at),
-        over=over,
-        seen=replace(first, number=number, later=tuple(later)),
+        unit=saved.unit,
+        begun_at=saved.begun_at,
+        over=saved.over,
+        seen=replace(first, number=saved.number, later=tuple(later)),
     )
