@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from monitor.services.references import read_reference
 from reference_data import held_out, pictures, shifted, shifted_pass, window_reference
 from reference_data.bundle import Bundle, Manifest, load
 from reference_data.errors import ImportRefused
@@ -58,6 +59,7 @@ def run(
     *,
     accept_shift: bool = False,
     drill: bool = False,
+    group_by: str | None = None,
 ) -> Rebaselined:
     request = RebaselineRequest(
         parent=parent,
@@ -68,6 +70,7 @@ def run(
         at=NOW,
         accept_shift=accept_shift,
         drill=drill,
+        group_by=group_by,
     )
     return rebaseline(request, Quiet())
 
@@ -204,6 +207,28 @@ def test_frames_of_one_episode_stay_together(parent: Bundle, tmp_path: Path) -> 
     assert held is not None
     added = held.role[held.rows >= 390]
     assert (added == "repeat").sum() == 2 * (added == "calibrate").sum()
+
+
+def test_bursts_that_replace_a_reference_count_once_and_for_what_they_are_worth(
+    parent: Bundle, tmp_path: Path
+) -> None:
+    data = write_confirmed(
+        tmp_path, FIELD, darker, columns=lambda seed: {"trigger": f"burst {seed // 3}"}
+    )
+    made = run(parent, data, "replace", accept_shift=True, group_by="trigger")
+    manifest = made.bundle.manifest
+    size = manifest.calibration
+    assert size is not None
+    assert (size.frames, size.rows) == (3, 3 * manifest.counts.calibrate)
+    assert manifest.counts.calibrate <= manifest.effective <= size.rows
+    assert "trigger" not in manifest.segments
+
+    baseline = read_reference(made.bundle).baseline
+    assert baseline.rows == size.rows
+    assert baseline.flagged is not None
+    assert baseline.flagged.flagged < 2 * baseline.flagged.beyond
+    assert baseline.n_eff("semantic") == size.n_eff["semantic"]
+    assert all(worth <= size.rows for worth in baseline.worth.values())
 
 
 def test_data_that_the_parent_flags_are_refused_unless_that_is_accepted(
