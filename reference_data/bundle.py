@@ -74,6 +74,8 @@ class CalibrationSize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     n_eff: dict[str, float]
     """Independent rows that know as much about a quantity: "semantic", "domain", "joint",
     "confidence", "classes", "flagged", "property.NAME"; from `episodes` to `rows`."""
+    first_alike: bool = True
+    """Whether first frames look like the others; if not, they are not looked at by themselves."""
 
     @property
     def smallest(self) -> float:

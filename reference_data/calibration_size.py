@@ -10,10 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from reference_data.bundle import CalibrationSize
 from reference_data.effective_size import class_quantities, effective_size, score_quantities
 from reference_data.guarantee import choose_alpha
+
+UNLIKE = 0.2
+"""Probability that first frames like all others are taken for unlike. It is large because that
+costs little: an alarm then waits until an episode is settled."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,7 +28,7 @@ class CalibrationRows:
     """Calibration rows as the detectors compare with them, every episode as often."""
 
     episodes: npt.NDArray[np.int64]
-    """Number of the episode of each, [n]."""
+    """Number of the episode of each, [n]; of the rows of an episode its first frame comes first."""
     frames: int
     """Rows of every episode."""
     scores: Mapping[str, Floats]
@@ -65,11 +70,27 @@ def calibration_size(rows: CalibrationRows, alpha: float | None = None) -> Calib
         episodes=len(np.unique(rows.episodes)),
         frames=rows.frames,
         n_eff=found,
+        first_alike=_first_alike(rows),
     )
 
 
 def _worth(quantities: Floats, episodes: npt.NDArray[np.int64]) -> float:
     return effective_size(quantities, episodes).n_eff
+
+
+def _first_alike(rows: CalibrationRows) -> bool:
+    """Tell whether first frames are not unlike the others, in any quantity of any score."""
+    _, first, group, frames = np.unique(
+        rows.episodes, return_index=True, return_inverse=True, return_counts=True
+    )
+    quantities = np.hstack([score_quantities(values) for values in rows.scores.values()])
+    sums = np.zeros((len(first), quantities.shape[1]))
+    np.add.at(sums, group, quantities)
+    # Copies of a first frame among the others make a difference smaller, and its error alike.
+    difference = quantities[first] - sums / frames[:, None]
+    error = difference.std(axis=0) / np.sqrt(len(first))
+    level = UNLIKE / (2 * quantities.shape[1])
+    return bool((np.abs(difference.mean(axis=0)) <= -ndtri(level) * error).all())
 
 
 def _flagged(rows: CalibrationRows, alpha: float) -> Floats:

@@ -117,6 +117,7 @@ def say_rows(n: int, size: CalibrationSize | None) -> str:
     return (
         f"{size.rows} calibration rows ({size.frames} frames of each of {size.episodes} episodes), "
         f"worth n_eff = {n} independent ones"
+        + ("" if size.first_alike else "; first frames differ, so alarms wait for the others")
     )
 
 

@@ -28,7 +28,6 @@ from monitor.services.status import InstallationStatus, ModelStatus, look
 from monitor.services.streams.reading import StreamStatus
 from monitor.stats.share import Share
 from monitor.wiring import open_store
-from reference_data.guarantee import say_rows
 
 STALE_S = 60.0
 """Age of a gateway's plan at which humans act."""
@@ -258,10 +257,9 @@ def _remarks(found: InstallationStatus) -> list[str]:
             "(chart): a segment against the whole reference, from which it may differ for good"
         )
     remarks += [
-        f"{model.model} is compared with "
-        f"{say_rows(int(model.calibration.smallest), model.calibration)}"
+        f"{model.model} is compared with {escape(model.bursts)}"
         for model in found.models
-        if model.calibration is not None
+        if model.bursts is not None
     ]
     for model in found.models:
         remarks += [

@@ -42,8 +42,9 @@ from monitor.store.outbox import Backlog, Outbox
 from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
 from monitor.store.windows import Lag, Windows
-from reference_data.bundle import CalibrationSize
+from reference_data.bundle import Manifest
 from reference_data.errors import BundleError
+from reference_data.guarantee import say_rows
 
 TRAFFIC_SPAN = timedelta(hours=1)
 """How far back traffic is counted."""
@@ -76,8 +77,8 @@ class ModelStatus:
     expected_flag_rate: float | None
     flag_band: tuple[float, float] | None
     """Between which rates healthy inputs are flagged, given this reference (95 %)."""
-    calibration: CalibrationSize | None
-    """What its calibration rows are worth; ``None`` when each is an episode of its own."""
+    bursts: str | None
+    """What its calibration rows are worth (n_eff); ``None`` when each is an episode of its own."""
     ingested: Mapping[Status, int]
     excluded: Mapping[Exclusion, int]
     """Observations the detectors left out or did not trust in full, since the first event."""
@@ -180,6 +181,11 @@ def look(context: Context, model: str | None = None) -> InstallationStatus:
         )
 
 
+def _bursts(manifest: Manifest) -> str | None:
+    size = manifest.calibration
+    return None if size is None else say_rows(int(size.smallest), size)
+
+
 def _model(
     context: Context,
     conn: Connection,
@@ -210,7 +216,7 @@ def _model(
         killed=is_killed(latches, name, snapshot.version),
         expected_flag_rate=None if manifest is None else manifest.alpha,
         flag_band=None if reference is None else reference.flag_band,
-        calibration=None if manifest is None else manifest.calibration,
+        bursts=None if manifest is None else _bursts(manifest),
         ingested=ingested,
         excluded=Exclusions(conn).all().get(name, {}),
         last_event_at=sighted.get(EVERY_UNIT),

@@ -260,6 +260,17 @@ def test_strange_first_frames_alarm_before_their_episodes_are_settled() -> None:
     assert stream.look_ahead(known, bursts(5, 9, frames=1), [1.0] * 5).state == known
 
 
+def test_where_first_frames_are_unlike_the_others_only_means_pay() -> None:
+    stream, settled = replace(semantic(), first_alike=False), bursts(40)
+    played = stream.play(stream.fresh(), settled, [1.0] * 40).state.capital
+
+    both = semantic().play(stream.fresh(), settled, [1.0] * 40).state.capital
+    assert played.log_capital == both.log_capital[len(stream.bets.labels) :]
+    strange = bursts(12, 1, 0.01, frames=1)
+    assert stream.play(stream.fresh(), strange, [1.0] * 12).crossings
+    assert not stream.look_ahead(stream.fresh(), strange, [1.0] * 12).crossings
+
+
 def test_a_state_that_knew_first_frames_alone_is_continued() -> None:
     stream = semantic()
     state = stream.play(stream.fresh(), bursts(10, frames=1), [1.0] * 10).state

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from reference_data import held_out
 from reference_data.build import ReferenceFiles
@@ -146,6 +147,31 @@ def test_a_quantity_that_stays_within_a_burst_is_worth_its_episodes() -> None:
     assert size.n_eff["property.width"] == pytest.approx(60)
     assert size.smallest > 100
     assert "property.none" not in size.n_eff
+
+
+def differing(by: float, seed: int) -> bool:
+    rng, episodes = np.random.default_rng(seed), np.repeat(np.arange(120), 4)
+    scores = {
+        name: 0.7 * rng.normal(size=120)[episodes] + 0.7 * rng.normal(size=480)
+        for name in ("semantic", "domain", "confidence")
+    }
+    scores["domain"][::4] += by
+    size = calibration_size(
+        CalibrationRows(
+            episodes=episodes,
+            frames=4,
+            scores=scores,
+            predictions=rng.integers(0, 3, 480),
+            properties={},
+        )
+    )
+    assert size is not None
+    return not size.first_alike
+
+
+def test_first_frames_that_are_unlike_the_others_are_found_out() -> None:
+    assert all(differing(0.5, seed) for seed in range(10))
+    assert sum(differing(0.0, seed) for seed in range(40)) <= binom.ppf(0.999, 40, 0.2)
 
 
 def test_a_pattern_groups_files_of_one_burst_and_says_what_it_made(tmp_path: Path) -> None:

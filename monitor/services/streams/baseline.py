@@ -71,6 +71,8 @@ class Baseline:
     worth: Mapping[str, float] = field(default_factory=dict)
     """Independent calibration rows that know as much about a quantity as `rows` of them do, by its
     name in `CalibrationSize`; those that come one an episode are worth what they are."""
+    first_alike: bool = True
+    """Whether first frames of episodes look like the others."""
 
     def n_eff(self, quantity: str, rows: int | None = None) -> float | None:
         """Give what so many of the rows are worth for a quantity; ``None`` for all they are.
@@ -128,6 +130,7 @@ def read_baseline(bundle: Bundle, arrays: Mapping[str, npt.NDArray[np.generic]])
             worth,
         ),
         worth=worth,
+        first_alike=manifest.calibration is None or manifest.calibration.first_alike,
     )
 
 

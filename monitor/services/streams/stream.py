@@ -26,6 +26,7 @@ from monitor.settings import DetectorOptions
 from monitor.stats.streams import capital, first_and_mean
 from monitor.stats.streams.bets import Bets, Betting, TooFewRows
 from monitor.stats.streams.capital import CapitalState
+from monitor.stats.streams.episode_bets import mean_log_e
 from monitor.stats.streams.flag_bets import flag_bets
 from monitor.stats.streams.property_bets import property_bets
 from monitor.stats.streams.rank_bets import rank_bets
@@ -88,6 +89,8 @@ class Stream:
     bets: Betting
     terms: Terms
     observe: Observer
+    first_alike: bool = True
+    """Whether first frames may be looked at by themselves, and not only the mean of all."""
 
     def sees(self, episode: Episode) -> bool:
         """Tell whether an episode is of the traffic this stream watches."""
@@ -155,7 +158,8 @@ class Stream:
             end = min(start + STRETCH, len(episodes))
             log_e, before = paid[start:end], state.capital
             granted = np.asarray(grants[start:end])
-            if any(episode.later for episode in episodes[start:end]) and not self._is_split(before):
+            bursts = any(episode.later for episode in episodes[start:end])
+            if self.first_alike and bursts and not self._is_split(before):
                 before = first_and_mean.split(before)
             log_e = first_and_mean.fitting(log_e, len(before.log_capital))
             advance = capital.update(before, log_e, granted, self.log_threshold)
@@ -191,6 +195,8 @@ class Stream:
         did, and those up to it are used up.
         """
         crossings: dict[int, Crossing] = {}
+        if not self.first_alike:
+            return Played(state=state, crossings=crossings, rises=frozenset())
         paid = self.bets.log_e(self.observe(episodes))
         threshold, start = self.log_threshold + first_and_mean.ALONE, 0
         while start < len(episodes):
@@ -213,14 +219,16 @@ class Stream:
     def _pays(self, episodes: Sequence[Episode]) -> npt.NDArray[np.float64]:
         """Give what each episode pays to the bets on first frames, then to those on means.
 
-        Where every episode is one frame both are equal, and only the former are given.
+        Where every episode is one frame both are equal, and only the former are given; only the
+        latter where first frames are unlike the others.
         """
         if not any(episode.later for episode in episodes):
             return self.bets.log_e(self.observe(episodes))
         frames = [frame for episode in episodes for frame in (episode, *episode.later)]
         lengths = np.array([1 + len(episode.later) for episode in episodes])
         paid = self.bets.log_e(self.observe(frames))
-        return first_and_mean.both(paid, np.cumsum(lengths) - lengths)
+        starts = np.cumsum(lengths) - lengths
+        return first_and_mean.both(paid, starts) if self.first_alike else mean_log_e(paid, starts)
 
     def _is_split(self, state: CapitalState) -> bool:
         return len(state.log_capital) > len(self.bets.labels)
@@ -390,6 +398,7 @@ class _Opening:
             if own
             else _bets(key.stream, self.baseline, self.delta, kappa),
             terms=self.terms,
+            first_alike=self.baseline.first_alike,
             observe=segment_observer(key, self.baseline)
             if own
             else observer(key.stream, self.baseline),

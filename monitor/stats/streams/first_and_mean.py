@@ -23,6 +23,9 @@ reaches c. In the order of numbers that is a stopping time, so (F + G)/2 has mea
 there, and it is at least c. The alarm itself is raised for an episode numbered ν or higher, or
 when that one is settled: at least ν episodes have begun.
 
+First frames must look like the others; an import measures that on a reference of bursts, and where
+they do not, the detectors use means alone, which keep the same promise by `episode_bets`.
+
 When it is settled must not depend on scores: a time after it began, or a number of frames.
 
 References: Shin, Ramdas, Rinaldo, "E-detectors" 2022.
