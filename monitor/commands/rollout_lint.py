@@ -129,12 +129,18 @@ def _timing_table(timed: tuple[Decision, ...]) -> Table:
                 f"{colour}{span(each.days)}{'[/]' * bool(colour)}",
                 late,
                 span(each.longest_days),
-                escape(each.assuming),
+                escape(_supposed(each)),
             )
         )
         last = step
     columns = ("step", "gate", "passes at>", "a day>", "half by>", "9 in 10 by>", "at most>", "if")
     return table("time to decide, when all is well", columns, rows)
+
+
+def _supposed(decision: Decision) -> str:
+    if decision.doubling_days is None:
+        return decision.assuming
+    return f"{decision.assuming}; doubled, seen in {span(decision.doubling_days)}"
 
 
 def _row_for_programs(decision: Decision) -> dict[str, object]:
@@ -152,6 +158,7 @@ def _row_for_programs(decision: Decision) -> dict[str, object]:
         "longest_days": decision.longest_days,
         "assuming": decision.assuming,
         "required": decision.required,
+        "doubling_days": _finite(decision.doubling_days),
         "in_time": decision.in_time,
     }
 

@@ -31,6 +31,7 @@ from monitor.stats.gates.time_to_pass import (
     Wait,
     pairs_inside,
     ratio_inside,
+    ratio_is_not_one,
     share_below,
     weighted_below,
 )
@@ -65,6 +66,8 @@ class Decision:
     """The step's longest duration."""
     required: bool
     """Whether the step waits for it."""
+    doubling_days: float | None = None
+    """Until a doubled action rate is seen in half of rollouts; None where no arms are compared."""
 
     @property
     def in_time(self) -> bool:
@@ -113,7 +116,16 @@ def _decision(
         late_days=None if late is None else _days(late, per_day),
         longest_days=position.pace.max_duration_s / _DAY_S,
         required=gate.required and not gate.dry_run,
+        doubling_days=_doubling_days(gate, day) if isinstance(gate, ActionRateGate) else None,
     )
+
+
+def _doubling_days(gate: ActionRateGate, day: Daily) -> float | None:
+    if not 0 < day.exposure < 1:
+        return None
+    wait = ratio_is_not_one(2.0, round(day.exposure, 4), gate.alpha)
+    # The doubled arm acts twice as often, so that there are more actions to see it by.
+    return _days(max(wait.median, float(gate.min_n)), day.actions * (1 + day.exposure))
 
 
 def _least(plan: RolloutPlan, gate: Gate) -> float:
@@ -180,7 +192,7 @@ def _needs(plan: RolloutPlan, gate: Gate, day: Daily, flag_rate: float) -> _Need
 
 
 def _action_rate(gate: ActionRateGate, day: Daily) -> _Needs:
-    same = "both act alike often"
+    same = "both act alike"
     if day.exposure == 0.0:
         return pairs_inside(gate.low, gate.high, gate.alpha), "actions", day.actions, same
     if day.exposure >= 1.0:

@@ -215,7 +215,7 @@ def test_a_step_too_small_to_show_a_doubling_in_time_says_how_long_it_takes() ->
     (first, *_) = _said(plan, Gravity.ERROR)
     assert first.startswith("gates[1] in stages[2].gradual at 1 %: action_rate needs 2")
     assert "and the step ends after 10 days: 4," in first
-    assert "actions at 200 a day, if both act alike often. Expose a share nearer to half" in first
+    assert "actions at 200 a day, if both act alike. Expose a share nearer to half" in first
 
 
 def test_one_action_in_200_episodes_at_1_percent_takes_hundreds_of_thousands_of_episodes() -> None:
@@ -234,6 +234,16 @@ def test_one_action_in_200_episodes_at_1_percent_takes_hundreds_of_thousands_of_
     assert 39 <= decision.needed * 0.01 <= 65
     assert 700_000 <= episodes <= 1_000_000
     assert not decision.in_time
+
+
+def test_a_doubling_shows_sooner_than_that_nothing_changed() -> None:
+    """At 5 % after some 290 actions, 105 in 100 of today's: the table of simulations has it."""
+    (step,) = (each for each in decisions(PLAN) if (each.gate, each.share) == ("action_rate", 5.0))
+    assert step.doubling_days is not None
+    assert step.doubling_days == pytest.approx(290 / (200 * 1.05), rel=0.15)
+    assert step.doubling_days < step.days
+    shadow = next(each for each in decisions(PLAN) if each.gate == "action_rate")
+    assert shadow.doubling_days is None
 
 
 def test_a_last_step_of_all_units_leaves_nobody_to_compare_with() -> None:
