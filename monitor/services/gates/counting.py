@@ -18,13 +18,18 @@ from monitor.services.gates.tally import (
     pack_buckets,
     unpack_buckets,
 )
+from monitor.services.streams import episodes
 
-COLUMNS = (
-    *("writer", "seq", "at", "status", "bundle_sha", "unit", "event_id", "episode_id", "flagged"),
-    *("prediction", "confidence", "p_semantic", "p_domain", "properties"),
-    *("arm", "bucket", "actor", "action", "latency_ms"),
+COLUMNS = tuple(
+    dict.fromkeys(
+        [
+            *("writer", "seq", "at", "status", "bundle_sha", "unit", "event_id", "episode_id"),
+            *("flagged", "arm", "bucket", "actor", "action", "latency_ms"),
+            *episodes.COLUMNS,
+        ]
+    )
 )
-"""What is read of an event."""
+"""What is read of an event: what is counted, and what the streams see."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +110,12 @@ def _count_arms(
 
 
 def _newly_acted(
-    known: tuple[str, ...], episodes: pa.ChunkedArray, acted: Flags
+    known: tuple[str, ...], of: pa.ChunkedArray, acted: Flags
 ) -> tuple[Flags, tuple[str, ...]]:
     """Mark the first action of each episode that is not among those remembered."""
     fresh, remembered = np.zeros(len(acted), dtype=bool), dict.fromkeys(known)
     places = np.flatnonzero(acted)
-    for place, episode in zip(places, episodes.take(pa.array(places)).to_pylist(), strict=True):
+    for place, episode in zip(places, of.take(pa.array(places)).to_pylist(), strict=True):
         fresh[place] = episode not in remembered
         remembered.pop(episode, None)
         remembered[episode] = None

@@ -63,12 +63,7 @@ def play_drift(
     """
     mine = np.isin(batch["arm"].to_numpy(zero_copy_only=False).astype(str), sorted(arms))
     kept = batch.filter(pa.array(mine & answered_first(batch)))
-    columns = [name for name in COLUMNS if name in kept.column_names]
-    missing = {name: pa.nulls(kept.num_rows) for name in COLUMNS if name not in columns}
-    seen = kept.select(columns)
-    for name, nothing in missing.items():
-        seen = seen.append_column(name, nothing)
-    frames = select_frames(seen, reference.baseline, (), now).frames
+    frames = select_frames(kept.select(COLUMNS), reference.baseline, (), now).frames
     episodes = [frame.seen for frame in frames if frame.begins]
     if not episodes:
         return tally

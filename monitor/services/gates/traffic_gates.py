@@ -49,7 +49,10 @@ def flag_rates(reference: Reference, delta: float) -> tuple[FlagRates, bool]:
     if rule is None or not reference.certified:
         low, high = reference.flag_band
         return FlagRates(low=low, high=high), False
-    return healthy_rates(rule.flagged, rule.beyond, baseline.rows, delta), True
+    worth = baseline.n_eff("flagged")
+    part = 1.0 if worth is None else worth / baseline.rows
+    shared = 0 if rule.joint else rule.beyond
+    return healthy_rates(rule.flagged, shared, baseline.rows, delta, part), True
 
 
 def judge_flags(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from monitor.review.item import ItemState, Origin, Purpose
+from monitor.review.item import Action, ItemState, Origin, Purpose
 from monitor.rollouts.rollout import Rollout
+from monitor.services.trial.case import NOT_ANY_CLASS
 from monitor.store.review import ReviewItems, Wanted
 
 
@@ -36,10 +37,11 @@ def read_truths(conn: Connection, rollout: Rollout) -> Sequence[Truth]:
         )
     )
     stage = rollout.position.stage
+    # What is unusable has no truth that anybody could have found.
     mine = [
         item
         for item in found
-        if item.truth is not None
+        if item.action is not Action.DELETE
         and item.resolved_at is not None
         and item.new.attempt == rollout.attempt
         and item.new.stage == stage
@@ -47,9 +49,8 @@ def read_truths(conn: Connection, rollout: Rollout) -> Sequence[Truth]:
     return [
         Truth(
             event_id=item.new.subject,
-            truth=item.truth,
+            truth=NOT_ANY_CLASS if item.truth is None else item.truth,
             inclusion_probability=item.new.inclusion_probability,
         )
         for item in sorted(mine, key=lambda each: (each.resolved_at, each.id))
-        if item.truth is not None
     ]

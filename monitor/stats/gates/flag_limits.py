@@ -5,9 +5,9 @@ were drawn as they are. Guarantees, with probability at least 1-δ over the cali
 the healthy rate lies between both ends. It is not α: given one reference it is Beta distributed
 around it, and a gate that took α for it would fail healthy traffic for good, or pass what is not.
 
-The flagged region is peeled as in `monitor.stats.streams.flag_bets`: the k rows most unusual in one
-score, then j more in the other; its probability is Beta(k+j, n+1-k-j) for each j, and δ is shared
-by the k+1 values j may have, and by both ends.
+A joint score's region beyond its k-th calibration row has probability Beta(k, n+1-k). Where either
+of two scores flags, the region is peeled as in `monitor.stats.streams.flag_bets`, and δ is shared
+by the counts the rows could have chosen. Both ends share δ.
 
 References: Tukey 1947, Fraser 1951 (statistically equivalent blocks).
 """
@@ -27,23 +27,24 @@ class FlagRates:
     high: float
 
 
-def healthy_rates(flagged: int, beyond: int, n: int, delta: float) -> FlagRates:
+def healthy_rates(flagged: int, shared: int, n: int, delta: float, part: float = 1.0) -> FlagRates:
     """Bound the rate at which healthy episodes are flagged, from both sides.
 
     Parameters
     ----------
-    flagged, beyond, n
-        How many of the n calibration rows are among the `beyond` most unusual of either score.
+    flagged, shared, n, part
+        As `monitor.stats.streams.flag_bets.healthy_rate` takes them.
     delta
         Chance, over the calibration rows, that the rate lies outside.
 
     Examples
     --------
-    >>> rates = healthy_rates(18, 10, 2_000, 0.025)
+    >>> rates = healthy_rates(18, 0, 2_000, 0.025)
     >>> round(rates.low, 4), round(rates.high, 4)
-    (0.0039, 0.0168)
+    (0.0049, 0.0144)
     """
     low = 0.0
     if 0 < flagged < n:
-        low = float(betaincinv(flagged, n + 1 - flagged, delta / 2 / (beyond + 1)))
-    return FlagRates(low=low, high=healthy_rate(flagged, beyond, n, delta / 2))
+        tail = delta / 2 / (shared + 1)
+        low = float(betaincinv(flagged * part, (n + 1 - flagged) * part, tail))
+    return FlagRates(low=low, high=healthy_rate(flagged, shared, n, delta / 2, part))
