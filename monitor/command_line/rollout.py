@@ -67,3 +67,19 @@ def trial(
 ) -> None:
     """Show the shadow trial: the model beside the people, case by case."""
     run("trial", **locals())
+
+
+@app.command("gates")
+def gates(
+    name: Annotated[str, typer.Argument(help="Name of the rollout.")],
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", min=1, help="Else the last one.")
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="All they ever said, not only the last.")
+    ] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show what each gate of the present step says, and why."""
+    run("gates", **locals())

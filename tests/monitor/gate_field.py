@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from monitor.domain import Actor, Arm, Reason, Stage
+from monitor.review.item import Action, ItemState, NewItem, Origin, Why
+from monitor.review.resolution import Resolution
 from monitor.rollouts import plan_document
 from monitor.rollouts.gate import Gate
 from monitor.rollouts.plan import Mistake, Objective, RolloutPlan, positions
@@ -21,6 +23,7 @@ from monitor.services.gates.measure import measure
 from monitor.settings import MonitorOptions
 from monitor.store.event import Event
 from monitor.store.gates import GateVerdicts, StoredVerdict
+from monitor.store.review import ReviewItems
 from monitor.store.rollouts import Rollouts
 from tests.monitor.installation import START, Installation, held_out_rows
 from tests.rollouts.plans import BEARS
@@ -40,6 +43,13 @@ def plan_with(*gates: Gate) -> RolloutPlan:
             costs=(Mistake(truth=BEAR, prediction="*", cost=4.0),),
         ),
     )
+
+
+def config_of(field: "GateField", folder: Path) -> Path:
+    """Write the settings file of an installation."""
+    path = folder / "fieldwatch.toml"
+    path.write_text(f'[store]\nhome = "{field.installation.settings.store.home}"\n')
+    return path
 
 
 class GateField:
@@ -141,6 +151,28 @@ class GateField:
             ]
         )
         self.decide(*((f"{prefix}{i}", label) for i, (_, label) in enumerate(pairs)))
+
+    def adjudicate(self, event_id: str, truth: str, chance: float) -> None:
+        """Settle what is true of an event that was drawn with some chance."""
+        item = NewItem(
+            model="bears",
+            bundle_sha=self.bundle.digest,
+            origin=Origin.PRODUCTION,
+            subject=event_id,
+            reason=Why.ADJUDICATION,
+            inclusion_probability=chance,
+            audit=False,
+            priority=1.0,
+            blind=True,
+            attempt=1,
+            stage=self.rollout.position.stage.value,
+        )
+        resolved = Resolution(state=ItemState.DONE, action=Action.RELABEL, truth=truth)
+        with self.installation.engine.begin() as conn:
+            items = ReviewItems(conn)
+            items.add([item], self.now)
+            [added] = items.about("bears", [event_id])
+            items.settle(added.id, resolved, self.now)
 
     def at(self, **more: object) -> None:
         """Move on, in the same step."""

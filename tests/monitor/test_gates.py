@@ -1,13 +1,20 @@
 """What gates say of recorded traffic and decisions, and what they keep of it."""
 
 import math
+import threading
+from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
+from typing_extensions import override
 
+from monitor.cli import main
 from monitor.domain import Arm, Reason, Stage, Status
+from monitor.errors import NotFound
 from monitor.rollouts.gate import (
     ActionRateGate,
     AgreementGate,
@@ -25,9 +32,11 @@ from monitor.rollouts.gate import (
 )
 from monitor.rollouts.verdict import Outcome
 from monitor.services.gates.measure import measure, read_last_looks
+from monitor.services.gates.show import GateReport, show_gates, waiting_for
+from monitor.settings import MonitorOptions
 from monitor.store.bundles import Bundles
 from monitor.store.event import to_arrow
-from tests.monitor.gate_field import BEAR, EPOCH, OTHER, GateField
+from tests.monitor.gate_field import BEAR, EPOCH, OTHER, GateField, config_of
 
 HOLD, ROLLBACK = Reaction.HOLD, Reaction.ROLLBACK
 
@@ -557,3 +566,140 @@ def test_late_events_count_when_they_come(tmp_path: Path) -> None:
     ]
     field.installation.log().append(to_arrow(moved), writer="gateway-2", last_seq=10)
     assert field.measure()["ood"].n == 30
+
+
+# Prometheus --------------------------------------------------------------------------------------
+
+
+class _Prometheus(BaseHTTPRequestHandler):
+    """Answers every query with the next of some documents."""
+
+    answers: ClassVar[list[tuple[int, object]]] = []
+
+    def do_GET(self) -> None:
+        status, document = self.answers.pop(0)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(msgspec.json.encode(document))
+
+    @override
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def prometheus() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Prometheus)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def vector(*values: str) -> tuple[int, object]:
+    samples = [{"metric": {}, "value": [1.0, value]} for value in values]
+    return 200, {"status": "success", "data": {"resultType": "vector", "result": samples}}
+
+
+def test_a_query_is_judged_by_its_one_number_and_by_nothing_else(
+    tmp_path: Path, prometheus: str
+) -> None:
+    gate = PromQLGate(id="q", on_fail=HOLD, min_n=2, query="up", min=1.0)
+    field = GateField(tmp_path, gate, options=MonitorOptions(prometheus_url=prometheus))
+    scalar = {"status": "success", "data": {"resultType": "scalar", "result": [1.0, "1.5"]}}
+    refused = {"status": "error", "errorType": "bad_data", "error": "parse error"}
+    asked: list[tuple[tuple[int, object], Outcome, str]] = [
+        (vector("2"), Outcome.INCONCLUSIVE, "at look 1 of the 2"),
+        (vector("2"), Outcome.PASS, "the query gives 2, which is within"),
+        ((200, scalar), Outcome.PASS, "the query gives 1.5"),
+        (vector("0.5"), Outcome.FAIL, "beyond the limits"),
+        (vector(), Outcome.INCONCLUSIVE, "finds no series"),
+        (vector("NaN"), Outcome.INCONCLUSIVE, "no number to compare"),
+        (vector("1", "2"), Outcome.ERROR, "finds 2 series; make it one"),
+        ((400, refused), Outcome.ERROR, "refuses the query: parse error"),
+        ((502, "gone"), Outcome.ERROR, "answered 502, and not as Prometheus does"),
+    ]
+    _Prometheus.answers = [answer for answer, _, _ in asked]
+
+    for _, outcome, reason in asked:
+        verdict = field.measure()["q"]
+        assert (verdict.outcome, reason in verdict.reason) == (outcome, True), verdict.reason
+
+
+def test_a_prometheus_that_is_away_is_an_error_and_keeps_no_other_gate(tmp_path: Path) -> None:
+    gate = PromQLGate(id="q", on_fail=HOLD, min_n=1, query="up", min=1.0)
+    options = MonitorOptions(prometheus_url="http://127.0.0.1:9")
+    field = GateField(tmp_path, gate, flags(min_n=1), options=options)
+    field.record([field.event()])
+
+    found = field.measure()
+    assert found["q"].outcome is Outcome.ERROR
+    assert "does not answer" in found["q"].reason
+    assert found["ood"].n == 1
+
+
+# What people see ---------------------------------------------------------------------------------
+
+
+def test_the_standing_of_every_gate_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gates = agreement(), agreement(id="later", stages=(Stage.FULL,)), flags(dry_run=True)
+    field = GateField(tmp_path, *gates)
+    arguments = ["rollout", "gates", "bears-v7", "--config", str(config_of(field, tmp_path))]
+    found = show_gates(field.context, "bears-v7")
+    assert [(each.gate, each.metric, each.verdict) for each in found.gates] == [
+        ("agreement", "human_agreement", None),
+        ("ood", "ood_fraction", None),
+    ]
+    assert found.elsewhere == ("later",)
+    assert waiting_for(found) == ["agreement"]
+
+    field.shadowed(*[(OTHER, OTHER)] * 40)
+    field.measure()
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+    told = capsys.readouterr().out
+    assert "bears-v7 (attempt 1) is running in shadow" in told
+    assert "Every required gate passes" in told
+    assert "nothing: dry run" in told
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--history", "--json"])
+    shown = msgspec.json.decode(capsys.readouterr().out, type=GateReport)
+    assert [change.verdict.gate for change in shown.history] == ["agreement", "ood"]
+
+
+def test_a_rollout_nobody_started_has_no_gates(tmp_path: Path) -> None:
+    field = GateField(tmp_path, agreement())
+
+    with pytest.raises(NotFound, match="bears-v8"):
+        show_gates(field.context, "bears-v8")
+
+
+def test_errors_are_weighted_by_the_chance_of_adjudication(tmp_path: Path) -> None:
+    gate = ModelErrorGate(id="error", on_fail=HOLD, min_n=10, max_upper_bound=0.5)
+    relative = CostGate(
+        id="cost", on_fail=HOLD, min_n=10, max_upper_bound=2.0, relative_to_human=True
+    )
+    field = GateField(tmp_path, gate, relative)
+    # Every tenth of 100 agreements is adjudicated and all of 20 disagreements: the model erred in
+    # half of these.
+    field.shadowed(*[(OTHER, OTHER)] * 100, *[(BEAR, OTHER)] * 20)
+    events = field.context.events.of_cases(
+        "bears", [f"c{i}" for i in range(120)], ["event_id", "case_id"]
+    )
+    for row in events.to_pylist():
+        number = int(row["case_id"][1:])
+        if number >= 100 or number % 10 == 0:
+            truth = BEAR if number >= 110 else OTHER
+            field.adjudicate(row["event_id"], truth, 1.0 if number >= 100 else 0.1)
+
+    found = field.measure()
+    assert found["error"].n == 30
+    assert found["error"].estimate == pytest.approx(10 / 120)
+    assert found["error"].outcome is Outcome.PASS
+    # The human missed ten bears at 4 hours each, the model cried bear ten times at one hour.
+    assert found["cost"].estimate == pytest.approx(1 / 4)
+    assert "cost 0.0833 hours a case, the human's 0.333" in found["cost"].reason
