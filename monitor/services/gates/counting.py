@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from monitor.domain import Actor, Status
+from monitor.domain import Actor, Arm, Status
 from monitor.services.gates.tally import (
     REMEMBERED,
     ArmTally,
@@ -40,6 +40,9 @@ class Counting:
     """The candidate."""
     latency_limits: tuple[float, ...]
     """In milliseconds."""
+    beside: bool
+    """Whether predictions made beside somebody else's answer count as requests: in shadow, where
+    there are no others. Elsewhere they wait behind every answer, and tell nothing of its time."""
 
 
 def count(tally: Tally, batch: pa.Table, counting: Counting) -> Tally:
@@ -57,7 +60,8 @@ def count(tally: Tally, batch: pa.Table, counting: Counting) -> Tally:
     if not batch.num_rows:
         return tally
     ours = _is(batch["bundle_sha"], counting.bundle_sha)
-    answered = ours & _is(batch["status"], Status.OK)
+    asked = ours if counting.beside else ours & ~_is(batch["arm"], Arm.SHADOW)
+    answered = asked & _is(batch["status"], Status.OK)
     latency = batch["latency_ms"].to_numpy()
     first = answered_first(batch)
     arms, acted_last = _count_arms(tally, batch, ours=ours, first=first)
@@ -66,7 +70,7 @@ def count(tally: Tally, batch: pa.Table, counting: Counting) -> Tally:
         cursors=_moved(tally.cursors, batch),
         events=tally.events + batch.num_rows,
         answered=tally.answered + int(answered.sum()),
-        failed=tally.failed + int((ours & _is(batch["status"], Status.ERROR)).sum()),
+        failed=tally.failed + int((asked & _is(batch["status"], Status.ERROR)).sum()),
         slow={
             repr(limit): tally.slow.get(repr(limit), 0) + int((answered & (latency > limit)).sum())
             for limit in counting.latency_limits

@@ -14,6 +14,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from monitor.domain import Stage
 from monitor.errors import GateConflict
 from monitor.rollouts.gate import DriftGate, LatencyGate
 from monitor.rollouts.rollout import Rollout
@@ -123,6 +124,7 @@ def _advance(
         latency_limits=tuple(
             sorted({gate.max_ms for gate in rollout.plan.gates if isinstance(gate, LatencyGate)})
         ),
+        beside=rollout.position.stage is Stage.SHADOW,
     )
     arms = frozenset(arm.value for arm in arms_of(rollout.position.stage))
     epochs, tallies = tuple(before), dict(before)
