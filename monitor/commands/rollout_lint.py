@@ -72,7 +72,7 @@ def _timed(
         for remark in remarks
         if remark.gravity is Gravity.ERROR and " in stages[" not in remark.place
     ]
-    return () if senseless else decisions(plan, known.flag_rate)
+    return () if senseless else decisions(plan, known)
 
 
 def _show_unreadable(file: Path, error: PlanInvalid, as_json: bool) -> int:

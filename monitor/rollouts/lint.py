@@ -37,7 +37,7 @@ def lint(plan: RolloutPlan, around: Surroundings | None = None) -> tuple[Remark,
     ]
     if not can_start(remarks):
         return _errors_first(remarks)
-    return _errors_first([*remarks, *timing_remarks(plan, known.flag_rate)])
+    return _errors_first([*remarks, *timing_remarks(plan, known)])
 
 
 def can_start(remarks: "list[Remark] | tuple[Remark, ...]") -> bool:

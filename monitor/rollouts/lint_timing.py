@@ -4,14 +4,15 @@ import math
 from collections.abc import Iterator
 
 from monitor.domain import Stage
-from monitor.rollouts.gate import ActionRateGate, SampleRatioGate
+from monitor.rollouts.gate import ActionRateGate, OutOfDomainGate, SampleRatioGate
 from monitor.rollouts.lint_stages import NAMES
 from monitor.rollouts.plan import RolloutPlan
 from monitor.rollouts.remark import Remark, error, warning
+from monitor.rollouts.surroundings import Surroundings
 from monitor.rollouts.time_to_decide import Decision, decisions
 
 
-def timing_remarks(plan: RolloutPlan, flag_rate: float | None) -> Iterator[Remark]:
+def timing_remarks(plan: RolloutPlan, known: Surroundings) -> Iterator[Remark]:
     """Say which gates cannot decide before their step must end, and how long they would take.
 
     A gate the step waits for that does not pass in time in half of healthy rollouts is an error;
@@ -19,7 +20,7 @@ def timing_remarks(plan: RolloutPlan, flag_rate: float | None) -> Iterator[Remar
     """
     places = {NAMES[type(stage)]: index for index, stage in enumerate(plan.stages)}
     numbers = {gate.id: index for index, gate in enumerate(plan.gates)}
-    for decision in decisions(plan, flag_rate):
+    for decision in decisions(plan, known):
         place = f"gates[{numbers[decision.gate]}] in stages[{places[decision.stage]}]"
         place += f".{decision.stage}"
         if decision.stage is Stage.GRADUAL:
@@ -59,6 +60,11 @@ def _way_out(plan: RolloutPlan, decision: Decision) -> str:
     if isinstance(gate, SampleRatioGate):
         return "Say a smaller min_n."
     elsewhere = "leave this stage out of the gate's stages"
+    if isinstance(gate, OutOfDomainGate):
+        return (
+            "Allow a larger max_increase, import the model with more calibration rows, give the "
+            f"step longer, or {elsewhere}."
+        )
     if isinstance(gate, ActionRateGate) and decision.stage is not Stage.SHADOW:
         return (
             "Expose a share nearer to half of the units (a small share, or one that leaves hardly "

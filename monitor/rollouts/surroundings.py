@@ -23,6 +23,8 @@ class Surroundings:
     """Whether the model's reference can carry evidence of drift."""
     flag_rate: float | None = None
     """Share of healthy inputs that are flagged."""
+    least_flag_rate: float | None = None
+    """The least share of them that may be: what calibration rows leave open."""
     people: frozenset[str] | None = None
     """Who could approve."""
     active: tuple[ActiveRollout, ...] = ()

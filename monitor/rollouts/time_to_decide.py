@@ -27,6 +27,7 @@ from monitor.rollouts.gate import (
     SampleRatioGate,
 )
 from monitor.rollouts.plan import Position, RolloutPlan, positions
+from monitor.rollouts.surroundings import Surroundings
 from monitor.stats.gates.time_to_pass import (
     Wait,
     pairs_inside,
@@ -41,6 +42,14 @@ FLAG_RATE = 0.05
 _DAY_S = 86_400.0
 _AT_ONCE = Wait(median=0.0, late=0.0)
 """Of gates that wait for nothing but their least number of units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Flagged:
+    """Shares of healthy episodes that are flagged."""
+
+    usual: float
+    least: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +84,22 @@ class Decision:
         return self.days <= self.longest_days
 
 
-def decisions(plan: RolloutPlan, flag_rate: float | None = None) -> tuple[Decision, ...]:
+def decisions(plan: RolloutPlan, known: Surroundings | None = None) -> tuple[Decision, ...]:
     """Say for every step and each of its gates how long it takes to pass.
 
     Parameters
     ----------
     plan
         Whose numbers are within their ranges.
-    flag_rate
-        Share of healthy inputs that are flagged; None supposes `FLAG_RATE`.
+    known
+        The model's flag rates; without them `FLAG_RATE` is supposed, and nothing left open.
     """
-    expected = FLAG_RATE if flag_rate is None else flag_rate
+    around = Surroundings() if known is None else known
+    usual = FLAG_RATE if around.flag_rate is None else around.flag_rate
+    least = usual if around.least_flag_rate is None else around.least_flag_rate
+    healthy = _Flagged(usual=usual, least=min(usual, least))
     return tuple(
-        _decision(plan, gate, position, daily(plan, position), expected)
+        _decision(plan, gate, position, daily(plan, position), healthy)
         for position in positions(plan)
         for gate in plan.gates
         if position.stage in gate.stages
@@ -95,9 +107,9 @@ def decisions(plan: RolloutPlan, flag_rate: float | None = None) -> tuple[Decisi
 
 
 def _decision(
-    plan: RolloutPlan, gate: Gate, position: Position, day: Daily, flag_rate: float
+    plan: RolloutPlan, gate: Gate, position: Position, day: Daily, healthy: _Flagged
 ) -> Decision:
-    wait, unit, per_day, assuming = _needs(plan, gate, day, flag_rate)
+    wait, unit, per_day, assuming = _needs(plan, gate, day, healthy)
     least = _least(plan, gate)
     needed = max(wait.median, least)
     late = None if wait.late is None else max(wait.late, least)
@@ -144,7 +156,7 @@ def _days(units: float, per_day: float) -> float:
 _Needs = tuple[Wait, str, float, str]
 
 
-def _needs(plan: RolloutPlan, gate: Gate, day: Daily, flag_rate: float) -> _Needs:
+def _needs(plan: RolloutPlan, gate: Gate, day: Daily, healthy: _Flagged) -> _Needs:
     """Give what a gate waits for, what that is called, how many a day brings, under what truth."""
     # Every request of the field, whoever acts: the candidate answers them all. An episode is one
     # or more.
@@ -166,10 +178,8 @@ def _needs(plan: RolloutPlan, gate: Gate, day: Daily, flag_rate: float) -> _Need
             return _cost(plan, gate, day)
         case ActionRateGate():
             return _action_rate(gate, day)
-        case OutOfDomainGate(max_increase=more):
-            limit = min(flag_rate + more, 1 - 1e-9)
-            wait = share_below(limit, flag_rate, gate.alpha)
-            return wait, "episodes", day.episodes, f"{flag_rate:.0%} are flagged"
+        case OutOfDomainGate():
+            return _flags(gate, day, healthy)
         case LatencyGate(quantile=quantile):
             slow = 1 - quantile
             wait = share_below(slow, slow / 2, gate.alpha)
@@ -199,6 +209,19 @@ def _action_rate(gate: ActionRateGate, day: Daily) -> _Needs:
         return Wait(median=math.inf, late=math.inf), "actions of people", 0.0, same
     wait = ratio_inside(gate.low, gate.high, round(day.exposure, 4), gate.alpha)
     return wait, "actions", day.actions, same
+
+
+def _flags(gate: OutOfDomainGate, day: Daily, healthy: _Flagged) -> _Needs:
+    """Suppose the usual rate; the gate allows its increase above the least that may be healthy."""
+    limit = min(healthy.least + gate.max_increase, 1 - 1e-9)
+    supposed = f"{healthy.usual:.0%} are flagged"
+    if healthy.least < healthy.usual:
+        supposed += f" (healthy may be {healthy.least:.1%})"
+    if limit <= healthy.usual:
+        return Wait(median=math.inf, late=math.inf), "episodes", day.episodes, supposed
+    # Half of α is for what the calibration rows leave open.
+    wait = share_below(round(limit, 6), round(healthy.usual, 6), gate.alpha / 2)
+    return wait, "episodes", day.episodes, supposed
 
 
 def _cost(plan: RolloutPlan, gate: CostGate, day: Daily) -> _Needs:

@@ -9,6 +9,7 @@ import pytest
 
 from monitor.domain import Role
 from monitor.errors import NotFound, PlanInvalid
+from monitor.rollouts.gate import OutOfDomainGate
 from monitor.rollouts.plan import Mistake, Objective
 from monitor.rollouts.snapshot import Lever
 from monitor.services.rollouts.check_plan import check_plan, surroundings
@@ -19,8 +20,16 @@ from monitor.store.rollouts import Rollouts
 from tests.monitor.installation import VOCAB, Installation
 from tests.rollouts.attempts import Attempt
 
+EXAMPLE = read_plan_file(Path(__file__).parents[2] / "examples/bears_rollout.yaml")
 PLAN = msgspec.structs.replace(
-    read_plan_file(Path(__file__).parents[2] / "examples/bears_rollout.yaml"),
+    EXAMPLE,
+    # 300 calibration rows leave open whether 1 % of healthy inputs are flagged or 9 %.
+    gates=tuple(
+        msgspec.structs.replace(gate, max_increase=0.2)
+        if isinstance(gate, OutOfDomainGate)
+        else gate
+        for gate in EXAMPLE.gates
+    ),
     version="1",
     objective=Objective(
         statement="fewer bears in the camp",

@@ -236,6 +236,23 @@ def test_one_action_in_200_episodes_at_1_percent_takes_hundreds_of_thousands_of_
     assert not decision.in_time
 
 
+def test_a_reference_that_leaves_much_open_makes_flags_slow_or_useless() -> None:
+    loose = Surroundings(flag_rate=0.05, least_flag_rate=0.02)
+    (step,) = (
+        each
+        for each in decisions(PLAN, loose)
+        if (each.gate, each.share) == ("unlike_training", 5.0)
+    )
+    sure = next(
+        each for each in decisions(PLAN) if (each.gate, each.share) == ("unlike_training", 5.0)
+    )
+    assert step.days > 3 * sure.days
+    none = Surroundings(flag_rate=0.05, least_flag_rate=0.0)
+    said = _said(PLAN, Gravity.ERROR, none)
+    assert "unlike_training can never decide (no number of episodes shows it, if 5% are" in said[0]
+    assert "import the model with more calibration rows" in said[0]
+
+
 def test_a_doubling_shows_sooner_than_that_nothing_changed() -> None:
     """At 5 % after some 290 actions, 105 in 100 of today's: the table of simulations has it."""
     (step,) = (each for each in decisions(PLAN) if (each.gate, each.share) == ("action_rate", 5.0))

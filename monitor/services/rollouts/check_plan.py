@@ -39,11 +39,13 @@ def surroundings(
             if key.revoked_at is None and key.person.role.may(Role.OPERATOR)
         }
         running = Rollouts(conn).all(running=True)
-    manifest = context.references.open(bundle).manifest
+    reference = context.references.open(bundle)
+    manifest = reference.manifest
     return Surroundings(
         vocabulary=manifest.vocab,
         certified=manifest.certified,
         flag_rate=manifest.alpha,
+        least_flag_rate=reference.flag_band[0],
         people=frozenset(people),
         active=tuple(
             ActiveRollout(name=each.title, model=each.model, units=_units(each.plan))
