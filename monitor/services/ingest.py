@@ -32,7 +32,8 @@ from monitor.services.intake import (
 from monitor.services.references import Reference
 from monitor.services.streams import budget
 from monitor.services.streams.episodes import Episode, select_frames
-from monitor.services.streams.stream import Stream, open_charts, open_streams
+from monitor.services.streams.opening import open_charts, open_streams
+from monitor.services.streams.stream import Stream
 from monitor.settings import DetectorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit

@@ -21,8 +21,8 @@ from monitor.services.last_windows import WindowStatus, newest, read_window
 from monitor.services.references import Reference
 from monitor.services.seals import veiled
 from monitor.services.streams.affected import AffectedStream, read_affected
+from monitor.services.streams.opening import unwatched
 from monitor.services.streams.reading import StreamStatus, read_streams
-from monitor.services.streams.stream import unwatched
 from monitor.services.windows import differences
 from monitor.settings import DetectorOptions
 from monitor.stats.share import Share, flagged_share

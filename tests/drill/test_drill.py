@@ -20,7 +20,8 @@ from monitor.services.drills.injection import prepare
 from monitor.services.drills.null_replay import Grants
 from monitor.services.drills.passages import Judge
 from monitor.services.references import read_reference
-from monitor.services.streams.stream import Terms, watchlist
+from monitor.services.streams.opening import watchlist
+from monitor.services.streams.stream import Terms
 from monitor.settings import DetectorOptions
 from reference_data import held_out, shifted
 from reference_data.bundle import Bundle, write

@@ -12,7 +12,8 @@ from monitor.services.streams.baseline import (
     pick_properties,
     rank_segments,
 )
-from monitor.services.streams.stream import Terms, detector_configuration, open_streams
+from monitor.services.streams.opening import detector_configuration, open_streams
+from monitor.services.streams.stream import Terms
 from monitor.settings import DetectorOptions
 from monitor.stats.streams.bets import Bets
 from monitor.stats.streams.property_bets import PropertyBets

@@ -14,7 +14,7 @@ from monitor.services.doctor import examine
 from monitor.services.drills.certificates import look_up
 from monitor.services.ingest import ingest
 from monitor.services.references import read_reference
-from monitor.services.streams.stream import detector_configuration
+from monitor.services.streams.opening import detector_configuration
 from monitor.settings import Addresses, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.certificates import Certificates

@@ -6,7 +6,8 @@ import pytest
 from monitor.domain import StreamKey, StreamName
 from monitor.services.references import References, read_reference
 from monitor.services.streams.episodes import Episode
-from monitor.services.streams.stream import Terms, open_streams, watchlist
+from monitor.services.streams.opening import open_streams, watchlist
+from monitor.services.streams.stream import Terms
 from monitor.settings import DetectorOptions
 from monitor.store.bundles import BundleState, RegisteredBundle
 from reference_data.build import build_reference

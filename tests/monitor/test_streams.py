@@ -15,17 +15,15 @@ from monitor.domain import Crossing, Mode, StreamKey, StreamName
 from monitor.errors import DocumentTooNew
 from monitor.services.streams.baseline import Baseline, FlaggedRows
 from monitor.services.streams.episodes import Episode
-from monitor.services.streams.state import StreamState, state_from_json
-from monitor.services.streams.stream import (
-    Stream,
-    Terms,
+from monitor.services.streams.opening import (
     delta_of,
     detector_configuration,
-    evidence_ratio,
     open_streams,
     unwatched,
     watchlist,
 )
+from monitor.services.streams.state import StreamState, state_from_json
+from monitor.services.streams.stream import Stream, Terms, evidence_ratio
 from monitor.settings import DetectorOptions
 
 START = datetime(2026, 5, 1, tzinfo=UTC)

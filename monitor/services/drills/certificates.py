@@ -8,7 +8,7 @@ from monitor.errors import NotFound
 from monitor.services.context import Context
 from monitor.services.kill_switch import unserved
 from monitor.services.streams.baseline import Baseline
-from monitor.services.streams.stream import detector_configuration, watchlist
+from monitor.services.streams.opening import detector_configuration, watchlist
 from monitor.settings import DetectorOptions
 from monitor.store.bundles import Bundles
 from monitor.store.certificates import Certificates

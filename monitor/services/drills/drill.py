@@ -23,7 +23,7 @@ from monitor.services.drills.passages import Judge
 from monitor.services.drills.request import DrillRequest, Progress
 from monitor.services.drills.shifts import inject
 from monitor.services.drills.traffic import arrivals
-from monitor.services.streams.stream import detector_configuration
+from monitor.services.streams.opening import detector_configuration
 from monitor.store.audit import Audit
 from monitor.store.certificates import Certificates
 from reference_data.bundle import Bundle, Manifest

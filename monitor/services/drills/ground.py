@@ -14,7 +14,7 @@ from monitor.services.drills.holdings import Holdings, holdings
 from monitor.services.drills.request import DrillRequest, Progress
 from monitor.services.kill_switch import unserved
 from monitor.services.references import Reference
-from monitor.services.streams.stream import EPISODE_GAP_S
+from monitor.services.streams.opening import EPISODE_GAP_S
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.engine import reading
 from monitor.store.routes import Routes

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from monitor.domain import Mode, StreamKey
 from monitor.services.streams import budget
 from monitor.services.streams.baseline import Baseline
-from monitor.services.streams.stream import Stream, Terms, delta_of, open_streams, unwatched
+from monitor.services.streams.opening import delta_of, open_streams, unwatched
+from monitor.services.streams.stream import Stream, Terms
 from monitor.settings import DetectorOptions
 from monitor.store.budget import Ledger
 

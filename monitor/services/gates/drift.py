@@ -13,7 +13,8 @@ from monitor.services.gates.counting import answered_first
 from monitor.services.gates.tally import Tally
 from monitor.services.references import Reference
 from monitor.services.streams.episodes import COLUMNS, select_frames
-from monitor.services.streams.stream import Stream, open_charts
+from monitor.services.streams.opening import open_charts
+from monitor.services.streams.stream import Stream
 from monitor.settings import DetectorOptions
 from monitor.stats.gates.stream_drift import AT_ONCE, DriftState, begin, play, worth_of_epoch
 

@@ -16,8 +16,9 @@ from monitor.domain import StreamKey
 from monitor.errors import BundleUntrusted
 from monitor.services.context import Context
 from monitor.services.streams.baseline import Baseline
+from monitor.services.streams.opening import watchlist
 from monitor.services.streams.state import state_from_json
-from monitor.services.streams.stream import Terms, evidence_ratio, watchlist
+from monitor.services.streams.stream import Terms, evidence_ratio
 from monitor.settings import DetectorOptions
 from monitor.stats.streams.budget import Holding, delta_part, divide
 from monitor.stats.streams.capital import log_evidence
