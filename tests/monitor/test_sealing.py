@@ -10,18 +10,22 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from monitor.domain import Role, Stage
 from monitor.errors import EventSealed, NotFound
+from monitor.review.item import ItemState
 from monitor.rollouts.seal import commit
 from monitor.services import key_desk
 from monitor.services.context import Context
 from monitor.services.decisions.decide import decide
 from monitor.services.decisions.rows import Delivery
 from monitor.services.ingest import ingest
+from monitor.services.review.enqueue import enqueue
 from monitor.services.seals import HIDDEN, check_seal
 from monitor.store.event import Event
+from monitor.store.schema import review_items
 from monitor.wiring import make_app
 from tests.monitor.installation import Installation, held_out_rows
 
@@ -68,6 +72,9 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
     context = installation.monitor()
     [intake] = ingest(context, installation.clock + timedelta(seconds=1))
     assert intake.opened
+    enqueue(context)
+    with installation.engine.begin() as conn:  # as if readers had been through with all of them
+        conn.execute(update(review_items).values(state=ItemState.DONE))
     token = key_desk.create(installation.engine, "ann", Role.ADMIN, "test", installation.clock)
     client = TestClient(make_app(context), headers={"X-API-Key": token})
     return Field(installation, context, client, sealed, opened, intake.opened[0])
@@ -120,11 +127,11 @@ def test_no_address_tells_what_was_said_of_a_sealed_event(field: Field) -> None:
         if not answer.headers["content-type"].startswith("application/json"):
             continue
         for found in objects(answer.json()):
-            if found.get("event_id") in ids:
+            if {found.get("event_id"), found.get("subject")} & ids:
                 seen.add(address.partition("?")[0])
                 told = {name for name in TELLING & set(found) if found[name] not in (None, [], {})}
                 assert not told, (address, told)
-    assert "/v1/events" in seen
+    assert {"/v1/events", "/v1/review/items"} <= seen
 
 
 def test_a_listing_of_flagged_events_names_no_sealed_one(field: Field) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.domain import Actor, Arm, Reason, Stage
@@ -86,6 +86,8 @@ def _route(case: Case | None = None, standing: Standing = FINE, **snapshot: Any)
     return route(snapshot=_snapshot(**snapshot), case=case or _case(), standing=standing)
 
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no reason to fail."""
 numbers = st.sampled_from([0.0, 0.3, 0.6, 0.9, 1.0, 75.0, -1.0, math.nan, math.inf])
 cases = st.builds(
     Case,
@@ -150,7 +152,7 @@ plans = st.builds(
 )
 
 
-@settings(max_examples=200)
+@settings(PATIENT, max_examples=200)
 @given(st.none() | plans, cases, standings)
 def test_a_model_acts_only_when_nothing_is_in_doubt(
     snapshot: Snapshot | None, case: Case, standing: Standing
@@ -198,6 +200,7 @@ def test_a_model_acts_only_when_nothing_is_in_doubt(
         assert standing.actions_left > 0
 
 
+@PATIENT
 @given(plans, cases, standings, st.integers(0, BUCKETS))
 def test_a_growing_share_takes_no_case_from_the_candidate(
     snapshot: Snapshot, case: Case, standing: Standing, more: int
@@ -208,6 +211,7 @@ def test_a_growing_share_takes_no_case_from_the_candidate(
         assert route(snapshot=wider, case=case, standing=standing) == before
 
 
+@PATIENT
 @given(plans, cases, standings)
 def test_the_arm_depends_on_nothing_the_model_says_and_on_no_budget(
     snapshot: Snapshot, case: Case, standing: Standing

@@ -16,6 +16,7 @@ from monitor.review.item import (
 )
 from monitor.review.resolution import blind_words, truth_of
 from monitor.services.context import Context
+from monitor.services.seals import sealed_ids
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
 from monitor.store.review import Backlog, ReviewItems, ReviewReadings, Wanted
@@ -78,7 +79,8 @@ def history(context: Context, reviewer: str, *, limit: int = 50) -> ReaderHistor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedItem:
-    """An item as a list shows it: of a blind one that is open, nothing of what the model said."""
+    """An item as a list shows it: of a blind one that is open, and of one whose prediction is
+    sealed, nothing of what the model said."""
 
     id: str
     model: str
@@ -99,7 +101,10 @@ class ListedItem:
 def items(context: Context, wanted: Wanted, *, limit: int = 50) -> list[ListedItem]:
     """List items of the queue, the most urgent first."""
     with reading(context.engine) as conn:
-        return [_listed(item) for item in ReviewItems(conn).find(wanted, limit=limit)]
+        found = ReviewItems(conn).find(wanted, limit=limit)
+    ours = [item.new.subject for item in found if item.new.origin is Origin.PRODUCTION]
+    sealed = sealed_ids(context, ours)
+    return [_listed(item, sealed=item.new.subject in sealed) for item in found]
 
 
 def picture(context: Context, item_id: str) -> bytes:
@@ -131,9 +136,9 @@ def backlog(context: Context) -> list[Backlog]:
         return ReviewItems(conn).backlog()
 
 
-def _listed(item: ReviewItem) -> ListedItem:
+def _listed(item: ReviewItem, *, sealed: bool) -> ListedItem:
     new = item.new
-    hidden = new.blind and item.state is not ItemState.DONE
+    hidden = sealed or (new.blind and item.state is not ItemState.DONE)
     return ListedItem(
         id=item.id,
         model=new.model,
