@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+import msgspec
+from fastapi import APIRouter, Query, Response
 
-from monitor.services.trial.dossier import Dossier, compile_dossier
+from monitor.services.trial.dossier import compile_dossier
 from monitor.services.trial.report import TrialReport
 from monitor.services.trial.show import show_trial
 from monitor.web.api import InContext
@@ -23,14 +24,16 @@ def get_trial(
     return show_trial(context, name, attempt=attempt)
 
 
-@router.get("/{name}/dossier")
+@router.get("/{name}/dossier", response_class=Response)
 def get_dossier(
     context: InContext,
     name: str,
     attempt: Annotated[int | None, Query(ge=1, description="The last one when absent.")] = None,
-) -> Dossier:
+) -> Response:
     """The evidence for a go/no-go decision, as data."""
-    return compile_dossier(context, name, attempt=attempt)
+    found = compile_dossier(context, name, attempt=attempt)
+    # A plan is a tagged struct, which FastAPI cannot write.
+    return Response(msgspec.json.encode(found, enc_hook=str), media_type="application/json")
 
 
 describe(router)
