@@ -20,7 +20,11 @@ class Daily:
     decided: float
     """Cases in which a human decides, so that the model can be compared with them."""
     actions: float
-    """Actions in both arms together; in shadow, episodes in which a human acts and is recorded."""
+    """Actions in both arms together; where pairs are compared, episodes in which a human acts and
+    is recorded."""
+    paired: bool
+    """Whether model and people are compared on the same episodes: in shadow, and in limited, whose
+    scope was chosen and not drawn."""
 
 
 def daily(plan: RolloutPlan, position: Position) -> Daily:
@@ -31,19 +35,23 @@ def daily(plan: RolloutPlan, position: Position) -> Daily:
     """
     traffic = plan.traffic
     exposure = _reach(plan, position) * (1 - plan.hold_out)
+    recorded = min(1.0, traffic.decisions_per_day / traffic.episodes_per_day)
+    all_actions = traffic.episodes_per_day * traffic.action_share
     if position.stage is Stage.SHADOW:
-        share_recorded = min(1.0, traffic.decisions_per_day / traffic.episodes_per_day)
         return Daily(
             exposure=0.0,
             episodes=traffic.episodes_per_day,
             decided=traffic.decisions_per_day,
-            actions=traffic.episodes_per_day * traffic.action_share * share_recorded,
+            actions=all_actions * recorded,
+            paired=True,
         )
+    paired = position.stage is Stage.LIMITED
     return Daily(
         exposure=exposure,
         episodes=traffic.episodes_per_day * exposure,
         decided=traffic.decisions_per_day * (1 - exposure),
-        actions=traffic.episodes_per_day * traffic.action_share,
+        actions=all_actions * recorded * (1 - exposure) if paired else all_actions,
+        paired=paired,
     )
 
 

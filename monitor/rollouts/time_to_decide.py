@@ -133,7 +133,7 @@ def _decision(
 
 
 def _doubling_days(gate: ActionRateGate, day: Daily) -> float | None:
-    if not 0 < day.exposure < 1:
+    if day.paired or not 0 < day.exposure < 1:
         return None
     wait = ratio_is_not_one(2.0, round(day.exposure, 4), gate.alpha)
     # The doubled arm acts twice as often, so that there are more actions to see it by.
@@ -203,7 +203,7 @@ def _needs(plan: RolloutPlan, gate: Gate, day: Daily, healthy: _Flagged) -> _Nee
 
 def _action_rate(gate: ActionRateGate, day: Daily) -> _Needs:
     same = "both act alike"
-    if day.exposure == 0.0:
+    if day.paired:
         return pairs_inside(gate.low, gate.high, gate.alpha), "actions", day.actions, same
     if day.exposure >= 1.0:
         return Wait(median=math.inf, late=math.inf), "actions of people", 0.0, same

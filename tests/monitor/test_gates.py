@@ -136,14 +136,15 @@ def test_other_epochs_bundles_and_arms_are_not_looked_at(tmp_path: Path) -> None
     field.record(
         [
             field.event(case_id="held", arm=Arm.HOLD_OUT),
+            field.event(case_id="control", arm=Arm.CONTROL),
             field.event(case_id="old", arm=Arm.HOLD_OUT, epoch=EPOCH - 1),
             field.event(case_id="other", arm=Arm.HOLD_OUT, bundle_sha="f" * 64),
             field.event(case_id="unsure", arm=Arm.TREATMENT, reason=Reason.LOW_CONFIDENCE),
         ]
     )
-    field.decide(*((case, OTHER) for case in ("held", "old", "other", "unsure")))
+    field.decide(*((case, OTHER) for case in ("held", "control", "old", "other", "unsure")))
 
-    assert field.measure()["agreement"].n == 1
+    assert field.measure()["agreement"].n == 2
 
 
 def test_a_class_that_is_not_recognised_keeps_the_whole_from_passing(tmp_path: Path) -> None:
@@ -270,6 +271,23 @@ def test_arms_are_compared_by_episodes_with_a_known_outcome(tmp_path: Path) -> N
     assert "1 actions in 10 episodes of the model's arm, 1 in 20 of the control arm" in (
         verdict.reason
     )
+
+
+def test_in_the_limited_stage_pairs_are_compared_as_in_shadow(tmp_path: Path) -> None:
+    field = GateField(tmp_path, action_rate(), stage=Stage.LIMITED)
+    field.record(
+        [
+            *(field.acting() for _ in range(9)),
+            *(
+                field.event(case_id=f"c{i}", arm=Arm.CONTROL, prediction=BEAR if i < 20 else OTHER)
+                for i in range(30)
+            ),
+        ]
+    )
+    field.decide(*((f"c{i}", BEAR if i < 20 else OTHER) for i in range(30)))
+
+    verdict = field.measure()["actions"]
+    assert (verdict.outcome, verdict.n) == (Outcome.PASS, 20)
 
 
 def test_without_decisions_in_the_control_the_ratio_is_unknown(tmp_path: Path) -> None:

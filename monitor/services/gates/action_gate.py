@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.domain import Arm, Stage
+from monitor.domain import Arm
 from monitor.rollouts.gate import ActionRateGate
 from monitor.rollouts.verdict import Outcome
 from monitor.services.gates.decided import DecidedCase
@@ -47,21 +47,19 @@ def judge_pairs(gate: ActionRateGate, cases: Sequence[DecidedCase], bar: Bar) ->
 
 
 def judge_arms(
-    gate: ActionRateGate, tally: Tally, cases: Sequence[DecidedCase], stage: Stage, bar: Bar
+    gate: ActionRateGate, tally: Tally, cases: Sequence[DecidedCase], bar: Bar
 ) -> Judged:
-    """Compare the model's arm with the one decided the old way, at the same time.
+    """Compare the model's arm with the control, decided the old way at the same time.
 
-    In the limited stage that is the hold-out, in the others the control. What a human had in hand
-    counts only where their decision is known: an episode nobody has reported on is neither.
+    What a human had in hand counts only where their decision is known: an episode nobody has
+    reported on is neither.
     """
-    against = Arm.HOLD_OUT if stage is Stage.LIMITED else Arm.CONTROL
-    model, manual = side(tally, cases, Arm.TREATMENT), side(tally, cases, against)
-    name = against.value.replace("_", "-")
+    model, manual = side(tally, cases, Arm.TREATMENT), side(tally, cases, Arm.CONTROL)
     if not model.known or not manual.known:
-        missing = "the model's arm" if not model.known else f"the {name} arm"
+        missing = "the model's arm" if not model.known else "the control arm"
         return unknown(
-            f"no episode of {missing} with a known outcome yet: "
-            f"{model.known} in the model's arm, {manual.known} in the {name} arm"
+            f"no episode of {missing} with a known outcome yet: {model.known} in the model's arm, "
+            f"{manual.known} in the control arm"
         )
     found = rate_ratio(
         model.acted,
@@ -76,7 +74,7 @@ def judge_arms(
         found,
         bar,
         f"{model.acted} actions in {model.known} episodes of the model's arm, {manual.acted} in "
-        f"{manual.known} of the {name} arm",
+        f"{manual.known} of the control arm",
         "episodes with an action",
     )
 

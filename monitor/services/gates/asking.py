@@ -24,6 +24,10 @@ from monitor.services.gates.judging import Bar, Judged, percent, too_few, unknow
 from monitor.services.gates.prometheus import Nothing, Unreadable, ask
 from monitor.services.gates.sources import Sources
 
+PAIRED = frozenset({Stage.SHADOW, Stage.LIMITED})
+"""Stages in which the model's actions are compared with people's on the same episodes. The scope of
+the limited stage was chosen, not drawn: its units differ from all others in more than who acts."""
+
 
 def judge(gate: Gate, sources: Sources, bar: Bar, *, looks: int) -> Judged:
     """Judge one gate.
@@ -58,11 +62,11 @@ def judge(gate: Gate, sources: Sources, bar: Bar, *, looks: int) -> Judged:
             cases = () if gate.relative_to_human else sources.judged_cases()
             objective = rollout.plan.objective
             return cost_gate.judge_cost(gate, objective, cases, sources.adjudicated(), bar)
-        case ActionRateGate() if stage is Stage.SHADOW:
+        case ActionRateGate() if stage in PAIRED:
             return action_gate.judge_pairs(gate, sources.judged_cases(), bar)
         case ActionRateGate():
             tally, cases = sources.traffic().tally, sources.decided().cases
-            return action_gate.judge_arms(gate, tally, cases, stage, bar)
+            return action_gate.judge_arms(gate, tally, cases, bar)
         case OutOfDomainGate():
             return _judge_flags(gate, sources, bar)
         case DriftGate():

@@ -15,7 +15,7 @@ from monitor.services.context import Context
 from monitor.services.gates.case_gates import Adjudicated
 from monitor.services.gates.decided import Decided, DecidedCase, read_decided
 from monitor.services.gates.traffic import Traffic, read_traffic
-from monitor.services.gates.traffic_gates import arms_of
+from monitor.services.gates.traffic_gates import arms_of, decided_arms_of
 from monitor.services.gates.truths import read_truths
 from monitor.services.references import Reference
 from monitor.store import epoch_events
@@ -98,13 +98,8 @@ class Sources:
         return self._once("decided", load)
 
     def judged_cases(self) -> tuple[DecidedCase, ...]:
-        """Pick the decided cases that speak for or against the candidate.
-
-        In shadow all of them; where the model acts only those of the hold-out, which people decide
-        because a draw said so, not because the model was unsure.
-        """
-        arms = arms_of(self.rollout.position.stage)
-        return self.decided().of_arms(arms[-1:])
+        """Pick the candidate's cases that people decided whatever it said of them."""
+        return self.decided().of_arms(decided_arms_of(self.rollout.position.stage))
 
     def adjudicated(self) -> Adjudicated:
         """Read the cases whose truth is known."""

@@ -42,6 +42,16 @@ def arms_of(stage: Stage) -> tuple[Arm, ...]:
     return (Arm.SHADOW,) if stage is Stage.SHADOW else (Arm.TREATMENT, Arm.HOLD_OUT)
 
 
+def decided_arms_of(stage: Stage) -> tuple[Arm, ...]:
+    """Name the arms whose cases people decide because the plan or a draw says so.
+
+    In the model's own arm they decide what the model was unsure of, which says nothing of the rest.
+    """
+    if stage is Stage.SHADOW:
+        return (Arm.SHADOW,)
+    return Arm.CONTROL, Arm.HOLD_OUT, Arm.SHADOW
+
+
 def flag_rates(reference: Reference, delta: float) -> tuple[FlagRates, bool]:
     """Give between which rates healthy episodes are flagged, and whether that is promised."""
     baseline = reference.baseline
