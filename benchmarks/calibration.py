@@ -6,8 +6,9 @@ fresh inputs, counts p ≤ α, and asks whether the count lies in the band at 99
 compounded with the counting of finitely many inputs). So 99 % of splits should, and the bar of 95 %
 means something.
 
-- *digits*: scores of a model's embeddings of real handwritten digits, held-out rows divided anew in
-  each split. Few rows: small α cannot be resolved, the band says so.
+- *digits*: scores of a model's embeddings of real handwritten digits (semantic, domain, and the
+  joint one that flags), held-out rows divided anew in each split. Few rows: small α cannot be
+  resolved, the band says so.
 - *population*: `benchmarks.population` drawn without end, features scored by distance; continuous,
   and with ties (saturated, and in steps), where ties are broken by the event's id.
 
@@ -31,6 +32,7 @@ from benchmarks.population import Conditions, Population, fit_population, satura
 from benchmarks.report import Bar, Row, at_least, finish
 from reference_data.conformal import p_values, uniforms
 from reference_data.scores.domain import DomainScore
+from reference_data.scores.joint import JointScore
 from reference_data.scores.semantic import SemanticScore
 from reference_data.scores.shrinkage import shrunk_covariance, whitener
 from reference_data.scores.training import Training
@@ -139,6 +141,7 @@ def _data(splits: int, seed: int) -> dict[str, Iterator[Split]]:
     return {
         "digits, semantic": _digits(splits, seed, "semantic"),
         "digits, domain": _digits(splits, seed, "domain"),
+        "digits, joint": _digits(splits, seed, "joint"),
         "population": _population(population, splits, seed, lambda scores: scores),
         "population, saturated": _population(
             population, splits, seed, lambda scores: saturate(scores, 20.0)
@@ -153,12 +156,14 @@ def _digits(splits: int, seed: int, stream: str) -> Iterator[Split]:
     """Divide real held-out digits in halves, a hundred times; the network is trained once."""
     seen = see(sources(None, seed, 1)[0](), "small", epochs=6, seed=seed)
     training = Training.of(seen.train, seen.train_labels, seen.weights, seen.bias)
-    if stream == "semantic":
-        semantic = SemanticScore.fit(training)
-        fitted, held_out = semantic.score(seen.train), semantic.score(seen.held_out)
+    semantic, domain = SemanticScore.fit(training), DomainScore.fit(training)
+    parts = (seen.train, seen.held_out)
+    scored = [(semantic.score(part), domain.score(part.mid)) for part in parts]
+    if stream == "joint":
+        joint = JointScore.fit(training, semantic, domain)
+        fitted, held_out = (joint.score(*scores) for scores in scored)
     else:
-        domain = DomainScore.fit(training)
-        fitted, held_out = domain.score(seen.train.mid), domain.score(seen.held_out.mid)
+        fitted, held_out = (scores[stream == "domain"] for scores in scored)
     for place in range(splits):
         order = np.random.default_rng([seed, place]).permutation(len(held_out))
         half = len(order) // 2

@@ -4,6 +4,7 @@ A bundle is a folder::
 
     manifest.json        what it is, how inputs are prepared, the SHA-256 of every other file
     model.onnx           input → logits, embedding, mid
+    domain.onnx          input → mid, by a pretrained body; only where one was asked for
     scores.npz           fitted out-of-domain scores
     reference.npz        calibration and nearest-neighbour arrays
     held_out.npz         held-out rows as the model saw them, row by row
@@ -42,6 +43,7 @@ FORMAT = 2
 and judged by their two p-values, as when they were made."""
 
 MANIFEST = "manifest.json"
+BODY = "domain.onnx"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What models, versions and files of a bundle may be called: they become names of folders."""
 
@@ -94,6 +96,21 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Items given the same class by both."""
 
 
+class DomainBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pretrained body whose features the domain score looks at, in the model's place."""
+
+    source: str
+    weights_file: str
+    weights_sha256: str
+    """Of the file of weights it was made of; its own is among the bundle's files."""
+    layer: str
+    """Where its last layers begin: what they are given are the features."""
+    parity_items: int
+    parity_difference: float
+    """Largest difference of a feature from the body's own on real items, relative to the largest
+    feature of the item."""
+
+
 class Rebaseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a reference came from another one, by confirmed data of the field."""
 
@@ -133,6 +150,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mid_layer: str
     embedding_dim: int
     mid_dim: int
+    """Number of features the domain score looks at."""
     alpha: float
     """An input is flagged when its p-value is at most this."""
     certified: bool
@@ -146,6 +164,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     episodes_known: bool
     segments: tuple[str, ...] = ()
     """Extra columns of the data table, to slice by."""
+    domain_body: DomainBody | None = None
+    """What gives the domain score its features at the cost of a second pass; None: the model's own
+    `mid_layer`, in the one pass there is."""
     rebaselined: Rebaseline | None = None
     """Where the reference came from, when confirmed data of the field are in it."""
     files: dict[str, FileEntry] = {}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from reference_data import cross_fits
-from reference_data.bundle import Bundle
+from reference_data.bundle import BODY, Bundle
 from reference_data.cross_fits import CrossFits
 from reference_data.judgement import Calibration, Judgement
 from reference_data.preprocess import DecodeLimits, decode, prepare
@@ -62,8 +62,8 @@ class NonFinite:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Network:
-    """A model's forward pass alone, for those who have no bundle yet."""
+class Graph:
+    """An ONNX model, loaded."""
 
     session: onnxruntime.InferenceSession
     """For a pass that has the machine to itself: every core works on it."""
@@ -72,22 +72,59 @@ class Network:
     input_name: str
 
     @classmethod
-    def open(cls, model: bytes | Path, *, threads: int = 0, several: bool = False) -> "Network":
+    def open(cls, model: bytes | Path, *, threads: int, several: bool) -> "Graph":
+        """Load a model, given its file's bytes or where it lies."""
+        session = _session(model, threads)
+        crowded = _session(model, 1) if several and threads != 1 else None
+        return cls(session, crowded, session.get_inputs()[0].name)
+
+    def run(
+        self, outputs: Sequence[str], tensors: npt.NDArray[np.float32], *, alone: bool
+    ) -> list[npt.NDArray[np.float32]]:
+        """Run one pass over a batch, and give the outputs named."""
+        session = self.session if alone or self.crowded is None else self.crowded
+        found = session.run(list(outputs), {self.input_name: tensors})
+        return [array.astype(np.float32, copy=False) for array in found]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A model's forward pass alone, for those who have no bundle yet."""
+
+    model: Graph
+    body: Graph | None = None
+    """A pretrained body that gives the mid-layer features in the model's place: a second pass."""
+
+    @classmethod
+    def open(
+        cls,
+        model: bytes | Path,
+        *,
+        body: bytes | Path | None = None,
+        threads: int = 0,
+        several: bool = False,
+    ) -> "Network":
         """Load an ONNX model whose outputs are named logits, embedding and mid.
 
         Parameters
         ----------
         model
             The file's bytes, or where it lies.
+        body
+            The same of a pretrained body, whose output is named mid.
         threads
             Threads one pass may use when it is alone; 0 leaves it to ONNX Runtime.
         several
             Whether passes will run beside each other.
         """
         onnxruntime.disable_telemetry_events()
-        session = _session(model, threads)
-        crowded = _session(model, 1) if several and threads != 1 else None
-        return cls(session, crowded, session.get_inputs()[0].name)
+        graphs = (
+            None if each is None else Graph.open(each, threads=threads, several=several)
+            for each in (model, body)
+        )
+        first, second = graphs
+        assert first is not None
+        return cls(first, second)
 
     def forward(self, tensors: npt.NDArray[np.float32], *, alone: bool = True) -> Forward:
         """Run one pass over a batch, [m, channels, height, width].
@@ -101,13 +138,12 @@ class Network:
             once on two cores: 5.5 ms an image with a thread each, 13 with two each; one pass: 6.7
             ms with two threads, 10 with one.
         """
-        session = self.session if alone or self.crowded is None else self.crowded
-        logits, embedding, mid = session.run(list(OUTPUTS), {self.input_name: tensors})
-        return Forward(
-            logits=logits.astype(np.float32, copy=False),
-            embedding=embedding.astype(np.float32, copy=False),
-            mid=mid.astype(np.float32, copy=False),
-        )
+        if self.body is None:
+            logits, embedding, mid = self.model.run(OUTPUTS, tensors, alone=alone)
+        else:
+            logits, embedding = self.model.run(OUTPUTS[:2], tensors, alone=alone)
+            (mid,) = self.body.run(OUTPUTS[2:], tensors, alone=alone)
+        return Forward(logits=logits, embedding=embedding, mid=mid)
 
 
 def _session(model: bytes | Path, threads: int) -> onnxruntime.InferenceSession:
@@ -155,8 +191,12 @@ class Scorer:
             calibration = Calibration.read(fitted, reference)
         # By its path: given bytes, ONNX Runtime keeps them, 19 MB for EfficientNet-Lite0. Reading
         # the file once more proves that it still was the one verified.
-        network = Network.open(bundle.file("model.onnx"), threads=threads, several=several)
-        bundle.read("model.onnx")
+        body = bundle.file(BODY) if bundle.manifest.domain_body is not None else None
+        network = Network.open(
+            bundle.file("model.onnx"), body=body, threads=threads, several=several
+        )
+        for name in ("model.onnx", *((BODY,) if body else ())):
+            bundle.read(name)
         return cls(
             bundle=bundle,
             network=network,

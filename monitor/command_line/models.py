@@ -32,6 +32,14 @@ def import_(
     mid_layer: Annotated[
         str | None, typer.Option("--mid-layer", help="Layer the domain score looks at.")
     ] = None,
+    domain_body: Annotated[
+        str | None,
+        typer.Option(
+            "--domain-body",
+            help="Body from before fine-tuning, for the domain score: an architecture or a file. "
+            "Costs a second pass.",
+        ),
+    ] = None,
     alpha: Annotated[
         float | None, typer.Option("--alpha", help="Share of healthy inputs to flag.")
     ] = None,

@@ -57,6 +57,7 @@ def run(
     split: str | None,
     group_by: str | None,
     mid_layer: str | None,
+    domain_body: str | None,
     alpha: float | None,
     scores: str | None,
     cross_conformal: int | None,
@@ -84,6 +85,7 @@ def run(
         split=chosen_split,
         group_by=group_by,
         mid_layer=mid_layer,
+        domain_body=domain_body,
         alpha=alpha,
         scores=_members(scores),
         cross_folds=cross_conformal,
@@ -190,6 +192,7 @@ def _show_bundle(bundle: Bundle, report: Report, registration: Registration) -> 
         *_bursts(manifest),
         ("accuracy", f"{percent(report.accuracy)} of {report.held_out_rows} held-out rows"),
         ("scores", ", ".join(report.members)),
+        ("domain", _domain(bundle)),
         ("guarantee", report.guarantee),
         *(("note", note) for note in report.notes),
         *(("note", f"{score} is off: {why}") for score, why in report.switched_off.items()),
@@ -211,6 +214,18 @@ def _bursts(manifest: Manifest) -> list[tuple[str, str]]:
             f"{size.rows:,} rows; independent rows that know as much (n_eff): {worth}",
         )
     ]
+
+
+def _domain(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    body = manifest.domain_body
+    if body is None:
+        return f"{manifest.mid_dim} features of the model's own {manifest.mid_layer}"
+    return (
+        f"{manifest.mid_dim} features of {body.source}, SHA-256 {body.weights_sha256[:16]}…, in a "
+        f"second pass; on {body.parity_items} items they differ from the body's own by at most "
+        f"{body.parity_difference:.1e}"
+    )
 
 
 def _served(bundle: Bundle, registration: Registration) -> str:

@@ -18,14 +18,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from reference_data.bundle import BODY
 from reference_data.errors import ImportRefused
 from reference_data.importing.confinement import confine
 from reference_data.importing.job import (
+    FEATURES,
     HEAD,
     INPUTS,
     MODEL,
     OUTCOME,
     PROBABILITIES,
+    BodyJob,
+    BodyOutcome,
     Job,
     Outcome,
     Refusal,
@@ -35,7 +39,11 @@ from reference_data.importing.job import (
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from reference_data.preprocess import Preprocessing
+
 _TICK_SECONDS = 0.1
+_COMPARED = 16
+"""Items a body is given at once."""
 
 
 class _Reporter:
@@ -84,12 +92,18 @@ def _import(job: Job, folder: Path, means: tuple[str, ...], reporter: _Reporter)
 
     from reference_data.importing import export, layers, targets, transforms
 
-    learner = _open(job)
+    learner = _open(job.learner, job.learner_name)
     vocab = targets.read_vocab(learner)
     form, items = transforms.as_items(learner, job.items)
     preprocessing = transforms.restate(learner, items[0], Path(job.items[0]))
     inputs = _predict(learner, items, len(vocab), folder, reporter)
 
+    # Before the model's own export, which leaves hooks in it.
+    body = None
+    if job.body is not None:
+        reporter.tick("exporting the pretrained body", None, 0)
+        given = (learner, items[0], preprocessing)
+        body = _export_body(job, job.body, given, inputs, folder)
     reporter.tick("exporting the model", None, 0)
     model = learner.model.eval()
     # Two at least: from a batch of one torch would conclude that the batch size is always one.
@@ -111,43 +125,128 @@ def _import(job: Job, folder: Path, means: tuple[str, ...], reporter: _Reporter)
         items_as=form,
         confinement=means,
         versions={"torch": str(torch.__version__), "fastai": str(fastai.__version__)},
+        body=body,
     )
 
 
-def _open(job: Job) -> Any:
+def _export_body(
+    job: Job,
+    wanted: BodyJob,
+    given: tuple[Any, object, "Preprocessing"],
+    inputs: Any,
+    folder: Path,
+) -> BodyOutcome:
+    """Export the body, and note what it makes of the parity items.
+
+    Parameters
+    ----------
+    given
+        The Learner, an item in the form it takes, and its transforms.
+    inputs
+        What the Learner gives its model for the parity items.
+    """
+    import torch
+
+    from reference_data.importing import export, layers, pretrained, transforms
+
+    learner, item, preprocessing = given
+    body = pretrained.open_body(
+        wanted,
+        learner,
+        lambda file: _open(file, wanted.label),
+        lambda other: transforms.restate(other, item, Path(job.items[0])),
+    )
+    fed = pretrained.fed_as(body, preprocessing)
+    batch = torch.from_numpy(np.array(inputs[[0, len(inputs) - 1]]))
+    calls = layers.trace(fed, batch)
+    last = layers.find_last_layers(fed, layers.find_head(fed, batch), batch)
+    outside = [
+        name
+        for name in layers.runs_before(fed, last, calls)
+        if body.within and not f"{name}.".startswith(f"{body.within}.")
+    ]
+    if outside:
+        raise ImportRefused(
+            f"{wanted.label} fills {body.within} of the Learner's network, and {outside[0]} before "
+            "its last layers is left as it was fine-tuned. Give the weights of the whole body."
+        )
+    features = export.BodyFeatures(fed, last).eval()
+    made = _features(features, inputs)
+    _refuse_same(wanted, learner.model.eval(), fed, last, inputs[:_COMPARED], made[:_COMPARED])
+    np.save(folder / FEATURES, made)
+    return BodyOutcome(
+        source=body.source,
+        weights_file=body.weights_file,
+        weights_sha256=body.weights_sha256,
+        layer=last.removeprefix("model.") if fed is not body.model else last,
+        dim=export.export_features(features, batch, folder / BODY),
+    )
+
+
+def _refuse_same(
+    wanted: BodyJob, model: "nn.Module", body: "nn.Module", last: str, inputs: Any, made: Any
+) -> None:
+    """Refuse a body that sees what the Learner's network sees already."""
+    from reference_data.importing import export
+
+    if type(model) is not type(body) or last not in dict(model.named_modules()):
+        return
+    features = export.BodyFeatures(model, last).eval()
+    own = _features(features, inputs)
+    features.close()
+    if own.shape == made.shape and np.allclose(own, made, rtol=1e-4, atol=1e-5):
+        raise ImportRefused(
+            f"--domain-body {wanted.label} is the Learner's own body: it was not fine-tuned, or "
+            "this was saved after it was. A second pass would repeat the first; leave it out, or "
+            "give the body from before fine-tuning."
+        )
+
+
+def _features(features: "nn.Module", inputs: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        parts = [
+            features(torch.from_numpy(np.array(inputs[k : k + _COMPARED]))).float().numpy()
+            for k in range(0, len(inputs), _COMPARED)
+        ]
+    return np.concatenate(parts)
+
+
+def _open(file: str, name: str) -> Any:
     import torch
     from fastai.learner import Learner, load_learner
 
     try:
         try:
-            learner = load_learner(job.learner, cpu=True)
+            learner = load_learner(file, cpu=True)
         except UnboundLocalError:
             # fastai 2.8 swallows most ImportErrors here and trips over its unset result.
-            learner = torch.load(job.learner, map_location="cpu", weights_only=False)
+            learner = torch.load(file, map_location="cpu", weights_only=False)
     except (AttributeError, ImportError) as error:
         other = re.search(r"'([^']+)' object has no attribute 'dls'", str(error))
         if other:
-            raise ImportRefused(_no_learner(job, other[1])) from error
-        raise ImportRefused(_missing(job, error)) from error
+            raise ImportRefused(_no_learner(name, other[1])) from error
+        raise ImportRefused(_missing(name, error)) from error
     except (pickle.UnpicklingError, EOFError) as error:
         raise ImportRefused(
-            f"{job.learner_name} is not an exported Learner: {_line(error)}. Export one with "
+            f"{name} is not an exported Learner: {_line(error)}. Export one with "
             'learn.export("model.pkl").'
         ) from error
     except Exception as error:
         raise ImportRefused(
-            f"{job.learner_name} cannot be opened: {type(error).__name__}: {_line(error)}. If it "
+            f"{name} cannot be opened: {type(error).__name__}: {_line(error)}. If it "
             "was exported with other versions of torch or fastai, export it again with "
             f"those installed here ({_versions()})."
         ) from error
     if not isinstance(learner, Learner):
-        raise ImportRefused(_no_learner(job, type(learner).__name__))
+        raise ImportRefused(_no_learner(name, type(learner).__name__))
     return learner
 
 
-def _no_learner(job: Job, found: str) -> str:
+def _no_learner(name: str, found: str) -> str:
     return (
-        f"{job.learner_name} holds a {found}, not a Learner. Export the whole Learner with "
+        f"{name} holds a {found}, not a Learner. Export the whole Learner with "
         'learn.export("model.pkl"); learn.save writes weights only.'
     )
 
@@ -173,12 +272,12 @@ def _run_code(file: Path) -> None:
             vars(script).setdefault(name, value)
 
 
-def _missing(job: Job, error: AttributeError | ImportError) -> str:
+def _missing(name: str, error: AttributeError | ImportError) -> str:
     text = " ".join(str(part) for part in error.args) or str(error)
     if isinstance(error, ImportError):
         module = error.name or text
         return (
-            f"{job.learner_name} refers to the module {module!r}, which cannot be imported here: "
+            f"{name} refers to the module {module!r}, which cannot be imported here: "
             f"{_line(error)}. If it is your own file, pass it with --code {module}.py; if it is a "
             "package, install it beside Fieldwatch."
         )
@@ -189,7 +288,7 @@ def _missing(job: Job, error: AttributeError | ImportError) -> str:
         ours = found[2] in ("__main__", "reference_data.importing.child")
         what = f"{found[1]!r} of {'the script it was exported from' if ours else found[2]}"
     return (
-        f"{job.learner_name} refers to {what}, which is not defined here. Put its definition into "
+        f"{name} refers to {what}, which is not defined here. Put its definition into "
         "a Python file and pass that with --code FILE.py."
     )
 

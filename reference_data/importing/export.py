@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,30 @@ from reference_data.importing.layers import Head, pooled
 OUTPUTS = ("logits", "embedding", "mid")
 _MOST_BYTES = (2 << 30) - (1 << 20)
 """An ONNX file is one protobuf message, which ends at 2 GiB."""
+
+
+class BodyFeatures(nn.Module):
+    """A network that returns what its last layers begin with; they themselves are not exported."""
+
+    def __init__(self, model: nn.Module, last: str) -> None:
+        super().__init__()
+        self.model = model
+        self._seen: list[Tensor] = []
+        self._handle = model.get_submodule(last).register_forward_pre_hook(self._keep_input)
+
+    def close(self) -> None:
+        """Leave the model as it was."""
+        self._handle.remove()
+
+    @override
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Map pictures [n, c, h, w] to features [n, d], averaged over the picture."""
+        self._seen.clear()
+        self.model(pictures)
+        return pooled(self._seen.pop(), (int(pictures.shape[-2]), int(pictures.shape[-1])))
+
+    def _keep_input(self, _module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        self._seen.append(arguments[0])
 
 
 class ThreeOutputs(nn.Module):
@@ -72,7 +97,25 @@ def export(
             f"the model has {size / 2**30:.1f} GiB of weights; an ONNX file ends at 2 GiB. "
             "Import a smaller model."
         )
-    wrapped = ThreeOutputs(model, head, mid_layer).eval()
+    _write(ThreeOutputs(model, head, mid_layer).eval(), OUTPUTS, inputs, file)
+    _, embedding, mid = _widths(file)
+    return embedding, mid
+
+
+def export_features(features: BodyFeatures, inputs: Tensor, file: Path) -> int:
+    """Write a body as one ONNX file; return the number of its features.
+
+    Raises
+    ------
+    ImportRefused
+        When torch cannot export it.
+    """
+    _write(features, ("mid",), inputs, file)
+    (width,) = _widths(file)
+    return width
+
+
+def _write(wrapped: nn.Module, outputs: Sequence[str], inputs: Tensor, file: Path) -> None:
     chatter = io.StringIO()
     # The exporter reports its progress and its internals' deprecations on every stream there is.
     logging.disable(logging.ERROR)
@@ -89,7 +132,7 @@ def export(
                 (inputs,),
                 str(file),
                 input_names=["input"],
-                output_names=list(OUTPUTS),
+                output_names=list(outputs),
                 dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
                 dynamo=True,
                 external_data=False,
@@ -104,7 +147,6 @@ def export(
         ) from error
     finally:
         logging.disable(logging.NOTSET)
-    return _widths(file)
 
 
 def save_head(model: nn.Module, head: Head, file: Path) -> None:
@@ -117,7 +159,7 @@ def save_head(model: nn.Module, head: Head, file: Path) -> None:
     np.savez(file, weight=weight, bias=bias)
 
 
-def _widths(file: Path) -> tuple[int, int]:
+def _widths(file: Path) -> tuple[int, ...]:
     """Read the outputs' widths from the file, and make sure that its batch size is free."""
     graph = onnx.load(file, load_external_data=False).graph
     batch = graph.input[0].type.tensor_type.shape.dim[0]
@@ -126,8 +168,7 @@ def _widths(file: Path) -> tuple[int, int]:
             f"the exported model takes batches of exactly {batch.dim_value}: its forward "
             "fixes the batch size. Use x.shape[0] or -1 in its place, and export the Learner again."
         )
-    widths = [output.type.tensor_type.shape.dim[1].dim_value for output in graph.output]
-    return int(widths[1]), int(widths[2])
+    return tuple(int(each.type.tensor_type.shape.dim[1].dim_value) for each in graph.output)
 
 
 def _gist(error: BaseException, lines: list[str]) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_data.build import ReferenceFiles, build_reference
-from reference_data.bundle import NAME_PATTERN, Bundle, Manifest, Parity, write
+from reference_data.bundle import BODY, NAME_PATTERN, Bundle, DomainBody, Manifest, Parity, write
 from reference_data.errors import ImportRefused
 from reference_data.importing import parity
-from reference_data.importing.job import HEAD, INPUTS, MODEL, PROBABILITIES, Job, Outcome
+from reference_data.importing.body_request import body_job, find_file
+from reference_data.importing.job import (
+    FEATURES,
+    HEAD,
+    INPUTS,
+    MODEL,
+    PROBABILITIES,
+    BodyOutcome,
+    Job,
+    Outcome,
+)
 from reference_data.importing.process import run_child
 from reference_data.importing.quick_pass import drill_files
 from reference_data.importing.reference_pass import ReferencePass, picture, run_reference
@@ -54,8 +65,10 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
     """
     _refuse_bad_request(request)
     digest = _hash(request.learner)
+    body_file = find_file(request)
     if not request.trust_pickle:
-        raise ImportRefused(_RISK.format(file=request.learner, digest=digest))
+        more = _more(body_file)
+        raise ImportRefused(_RISK.format(file=request.learner, digest=digest, more=more))
     table = read_table(
         request.data, split_unknown=request.split == "unknown", group_by=request.group_by
     )
@@ -65,13 +78,14 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
     with tempfile.TemporaryDirectory(prefix="fieldwatch-import-") as name:
         folder = Path(name)
         with progress.step(f"copying {request.learner.name}, SHA-256 {digest[:16]}…", None):
-            job = _job(request, chosen, folder, digest)
+            job = _job(request, chosen, folder, digest, body_file)
         outcome = run_child(job, folder, progress)
         check_labels(surveyed.table, outcome.vocab)
         preprocessing = msgspec.structs.replace(
             outcome.preprocessing, accepted_modes=surveyed.accepted_modes
         )
-        network = Network.open(folder / MODEL)
+        body = folder / BODY if outcome.body is not None else None
+        network = Network.open(folder / MODEL, body=body)
         with progress.step("proving parity with the Learner", len(chosen)) as advance:
             proved = parity.prove(
                 chosen,
@@ -81,12 +95,19 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
                 probabilities=_array(folder / PROBABILITIES),
                 advance=advance,
             )
+        domain_body = None
+        if outcome.body is not None:
+            with progress.step("proving parity with the body", len(chosen)) as advance:
+                domain_body = _prove_body(
+                    outcome.body, chosen, preprocessing, network, folder, advance
+                )
         with progress.step("predicting the reference", len(surveyed.table.rows)) as advance:
             passed = run_reference(
                 surveyed.table.rows, outcome.vocab, preprocessing, network, folder, advance
             )
         reference = _build(request, surveyed, passed, outcome, preprocessing, folder, progress)
         manifest = _manifest(request, surveyed, outcome, preprocessing, reference, proved, digest)
+        manifest = _with_body(manifest, outcome.body, domain_body)
         drilled = drill_files(
             request,
             passed,
@@ -97,12 +118,14 @@ def import_learner(request: ImportRequest, progress: Progress) -> Bundle:
             split_known=surveyed.table.split_known,
         )
         files: dict[str, bytes | Path] = {**reference.files, **drilled, MODEL: folder / MODEL}
+        if body is not None:
+            files[BODY] = body
         return write(request.bundles / request.name, manifest, files)
 
 
 _RISK = """{file} is a Python pickle, and opening a pickle runs whatever code it contains, with \
 your rights, on this machine.
-  SHA-256 {digest}
+  SHA-256 {digest}{more}
 If you exported it yourself, or this is the number its maker gave you, add --trust-pickle. It is \
 then opened once, in a separate process without network; what is served is the model exported from \
 it, and the pickle is never opened again."""
@@ -146,7 +169,13 @@ def _hash(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _job(request: ImportRequest, chosen: list[Row], folder: Path, digest: str) -> Job:
+def _more(body: Path | None) -> str:
+    return "" if body is None else f"\n{body} may be one too.\n  SHA-256 {_hash(body)}"
+
+
+def _job(
+    request: ImportRequest, chosen: list[Row], folder: Path, digest: str, body: Path | None
+) -> Job:
     # A copy of our own: what is opened is what was hashed, whatever happens to the file meanwhile.
     copy = folder / "learner.pkl"
     shutil.copyfile(request.learner, copy)
@@ -159,6 +188,7 @@ def _job(request: ImportRequest, chosen: list[Row], folder: Path, digest: str) -
         items=tuple(str(row.path.absolute()) for row in chosen),
         mid_layer=request.mid_layer,
         confine=not request.unconfined,
+        body=body_job(request, body, folder),
     )
 
 
@@ -209,6 +239,35 @@ def _build(
         calibration=reference.calibration,
         report=report,
     )
+
+
+def _prove_body(
+    found: BodyOutcome,
+    chosen: list[Row],
+    preprocessing: Preprocessing,
+    network: Network,
+    folder: Path,
+    advance: Callable[[int], None],
+) -> DomainBody:
+    difference = parity.prove_body(
+        chosen, preprocessing, network.forward, features=_array(folder / FEATURES), advance=advance
+    )
+    return DomainBody(
+        source=found.source,
+        weights_file=found.weights_file,
+        weights_sha256=found.weights_sha256,
+        layer=found.layer,
+        parity_items=len(chosen),
+        parity_difference=difference,
+    )
+
+
+def _with_body(
+    manifest: Manifest, found: BodyOutcome | None, proved: DomainBody | None
+) -> Manifest:
+    if found is None:
+        return manifest
+    return msgspec.structs.replace(manifest, mid_dim=found.dim, domain_body=proved)
 
 
 def _manifest(

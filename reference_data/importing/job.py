@@ -13,10 +13,35 @@ OUTCOME = "outcome.json"
 MODEL = "model.onnx"
 HEAD = "head.npz"
 """Last layer: `weight` [C, d] and `bias` [C]; absent when the model does not end in one."""
+FEATURES = "features.npy"
+"""What the body itself made of the parity items: float32 [n, d_mid]."""
 INPUTS = "inputs.npy"
 """What the Learner gave its model for the parity items: float32 [n, channels, height, width]."""
 PROBABILITIES = "probabilities.npy"
 """What the Learner predicted for them: float32 [n, C]."""
+
+
+class BodyJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which pretrained body is to be opened."""
+
+    label: str
+    """Name of an architecture, or of the file, as the owner gave it."""
+    file: str | None
+    """A copy of the file; None to find an architecture's weights."""
+    checkpoints: str
+    """Folder in which torch keeps downloaded weights."""
+    hub: str
+    """Folder in which the Hugging Face hub does."""
+
+
+class BodyOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body that was exported."""
+
+    source: str
+    weights_file: str
+    weights_sha256: str
+    layer: str
+    dim: int
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +55,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Real pictures to predict, absolute paths."""
     mid_layer: str | None
     confine: bool
+    body: BodyJob | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag="outcome", forbid_unknown_fields=True):
@@ -47,6 +73,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag="outcome", forbid_u
     confinement: tuple[str, ...]
     """What held the child: empty when nothing did."""
     versions: dict[str, str]
+    body: BodyOutcome | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refusal", forbid_unknown_fields=True):

@@ -109,6 +109,46 @@ def find_head(model: nn.Module, inputs: Tensor) -> Head:
     return Head(name=last["name"], linear=linear)
 
 
+def find_last_layers(model: nn.Module, head: Head, inputs: Tensor) -> str:
+    """Find the outermost module that holds the head and is given features, not the picture.
+
+    In a network that ends in one linear layer that is the layer itself, and what it is given are
+    the pooled features; in a fastai one it is the whole custom head, and the last feature maps.
+    """
+    given: dict[str, tuple[int, ...]] = {}
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, arguments: tuple[Any, ...]) -> None:
+            if arguments and isinstance(arguments[0], Tensor):
+                given.setdefault(name, tuple(arguments[0].shape))
+
+        return hook
+
+    parts = head.name.split(".")
+    holders = [".".join(parts[: k + 1]) for k in range(len(parts))]
+    with (
+        _hooked(
+            model.get_submodule(name).register_forward_pre_hook(record(name)) for name in holders
+        ),
+        torch.no_grad(),
+    ):
+        model(inputs)
+    size = tuple(inputs.shape[-2:])
+    return next((n for n in holders if n in given and given[n][-2:] != size), head.name)
+
+
+def runs_before(model: nn.Module, last: str, calls: tuple[Call, ...]) -> tuple[str, ...]:
+    """List the modules with weights of their own that end before a module's own parts do."""
+    weighted = {
+        name
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters(False))
+    }
+    inside = [k for k, call in enumerate(calls) if _within(call.name, last)]
+    before = calls[: inside[0]] if inside else calls
+    return tuple(dict.fromkeys(call.name for call in before if call.name in weighted))
+
+
 def choose_mid_layer(model: nn.Module, calls: tuple[Call, ...], wanted: str | None) -> str:
     """Choose the module whose output becomes the mid-layer features.
 

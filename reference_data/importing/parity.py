@@ -21,6 +21,8 @@ ITEMS = 200
 """How many real items are compared; all, where there are fewer."""
 INPUT_TOLERANCE = 1e-3
 PROBABILITY_TOLERANCE = 1e-3
+FEATURE_TOLERANCE = 1e-3
+"""Of a body's features, relative to the largest of an item."""
 _BATCH = 16
 _NAMED = 5
 
@@ -104,6 +106,58 @@ def prove(
         max_probability_difference=max(difference.probabilities for difference in differences),
         agreed=sum(difference.agrees for difference in differences),
     )
+
+
+def prove_body(
+    rows: Sequence[Row],
+    preprocessing: Preprocessing,
+    forward: Forwarding,
+    *,
+    features: NDArray[np.float32],
+    advance: Callable[[int], None],
+) -> float:
+    """Compare the exported body's features with its own.
+
+    Parameters
+    ----------
+    rows
+        The items compared.
+    forward
+        The pass with the exported body, whose mid-layer features these are.
+    features
+        What the body made of them before it was exported, [n, d_mid].
+    advance
+        Told the number of items just compared.
+
+    Returns
+    -------
+    Largest difference of any feature, relative to the largest feature of its item.
+
+    Raises
+    ------
+    ImportRefused
+        When an item differs by more than the tolerance.
+    """
+    apart: list[tuple[float, str]] = []
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
+        tensors = [
+            prepare(decode(row.path.read_bytes(), preprocessing, UNLIMITED), preprocessing)
+            for row in part
+        ]
+        ours, theirs = forward(np.stack(tensors)).mid, features[start : start + _BATCH]
+        largest = np.maximum(np.abs(theirs).max(axis=1), np.finfo(np.float32).tiny)
+        differences = (np.abs(ours - theirs).max(axis=1) / largest).tolist()
+        apart += [(each, row.item) for each, row in zip(differences, part, strict=True)]
+        advance(len(part))
+    worst, item = max(apart)
+    if not worst <= FEATURE_TOLERANCE:
+        raise ImportRefused(
+            f"the exported body does not reproduce the pretrained one: the features of {item} "
+            f"differ by {worst:.2g} of the largest, more than {FEATURE_TOLERANCE:g}. Its forward "
+            "may depend on chance or on the batch; use another --domain-body, or none."
+        )
+    return worst
 
 
 def _compare(

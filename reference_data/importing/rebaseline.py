@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reference_data import held_out, pictures, shifted, shifted_pass
-from reference_data.bundle import Bundle, Manifest, Rebaseline, write
+from reference_data.bundle import BODY, Bundle, Manifest, Rebaseline, write
 from reference_data.errors import ImportRefused
 from reference_data.guarantee import (
     flag_band,
@@ -37,6 +37,10 @@ from reference_data.scoring import Scorer
 
 Mode = Literal["join", "replace"]
 Floats = npt.NDArray[np.float64]
+
+
+_KEPT = ("model.onnx", BODY, "scores.npz")
+"""Files that a new reference takes over byte by byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,7 @@ def rebaseline(request: RebaselineRequest, progress: Progress) -> Rebaselined:
     )
     contents: dict[str, bytes | Path] = {
         **files,
-        **{name: parent.file(name) for name in ("model.onnx", "scores.npz")},
+        **{name: parent.file(name) for name in _KEPT if name in parent.manifest.files},
     }
     bundle = write(parent.path.parent, _manifest(request, made, confirmed, record), contents)
     return Rebaselined(

@@ -48,6 +48,9 @@ class ImportRequest:
     column ``episode`` where there is one."""
     mid_layer: str | None = None
     """Module whose output the domain score looks at; ``None`` chooses."""
+    domain_body: str | None = None
+    """A torchvision or timm architecture whose weights lie on this machine, or a file with the body
+    from before fine-tuning: the domain score looks at its features, in a second pass."""
     alpha: float | None = None
     """Share of healthy inputs to flag; ``None`` chooses by the number of calibration rows."""
     scores: tuple[Member, ...] = DEFAULT
