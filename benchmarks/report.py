@@ -50,7 +50,14 @@ def machine() -> dict[str, Cell]:
     }
 
 
-def finish(title: str, rows: Sequence[Row], bars: Sequence[Bar], destination: Path | None) -> None:
+def finish(
+    title: str,
+    rows: Sequence[Row],
+    bars: Sequence[Bar],
+    destination: Path | None,
+    *,
+    by: str | None = None,
+) -> None:
     """Print the table and the bars; write JSON where asked.
 
     Parameters
@@ -63,23 +70,36 @@ def finish(title: str, rows: Sequence[Row], bars: Sequence[Bar], destination: Pa
         Numbers that were promised.
     destination
         File for the JSON, if any.
+    by
+        A column: each of its values gets a table of its own, without the columns that are empty
+        there. One wide table folds every cell.
     """
     # A file or a pipe has no width of its own; 80 columns would fold every cell.
     console = Console(width=None if sys.stdout.isatty() else 140)
-    table = Table(title=title, title_justify="left")
-    columns = list(rows[0]) if rows else []
-    for column in columns:
-        numeric = isinstance(rows[0][column], int | float)
-        table.add_column(column, justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*(_text(row.get(column)) for column in columns))
-    console.print(table)
+    if by is None:
+        console.print(_table(title, rows, list(rows[0]) if rows else []))
+    else:
+        for value in dict.fromkeys(row[by] for row in rows):
+            part = [row for row in rows if row[by] == value]
+            filled = [name for name in part[0] if any(row[name] is not None for row in part)]
+            filled.remove(by)
+            console.print(_table(f"{title}: {_text(value)}", part, filled))
     for bar in bars:
         verdict = "holds" if bar.holds else "DOES NOT HOLD"
         console.print(f"{bar.name}: {bar.value:.4g} (bar {bar.bar:g}) {verdict}", highlight=False)
     if destination is not None:
         document = {"rows": list(rows), "machine": machine(), "bars": [asdict(b) for b in bars]}
         destination.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _table(title: str, rows: Sequence[Row], columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        numeric = any(isinstance(row[column], int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_text(row.get(column)) for column in columns))
+    return table
 
 
 def _text(cell: Cell) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import beta
 
 from benchmarks.report import Row
 from monitor.stats.windows.mmd import compare_embeddings
@@ -20,6 +21,7 @@ from reference_data.window_reference import (
     WindowReference,
     draw_null,
     shrink_covariance,
+    traces_of,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -78,7 +80,7 @@ def embedding_nulls(
     for number in range(plan.maps):
         rng = np.random.default_rng([11, number, n, len(name)])
         rows = LAWS[name](rng, plan.population, plan.dimension).astype(np.float16)
-        features = fit(rows[:n], seed=number)
+        features = fit(rows[rng.permutation(len(rows))[:n]], seed=number)
         phi = features.phi(rows).astype(np.float64)
         layout = Layout(
             reference="simulated", features=features, vocab=(), edges={}, moment_classes=()
@@ -96,31 +98,63 @@ def embedding_nulls(
             "what": f"null, {name}" + (", thinned" if thin else ""),
             "n": n,
             "window": size,
+            "references": len(p),
             "runs": p.size,
-            "p ≤ .05": float(given.mean()),
-            "p ≤ .01": float((p <= 0.01).mean()),
+            **rates(p, independent=len(p)),
             "p ≤ .05, given one reference (5–95 %)": "{:.3f} – {:.3f}".format(
                 *np.quantile(given, [0.05, 0.95])
-            ),
+            )
+            if plan.windows > 1
+            else None,
         }
+
+
+def rates(p: Floats, *, independent: int) -> dict[str, float | str]:
+    """Give the rates of small p, each with its 95 % interval by Clopper and Pearson.
+
+    Parameters
+    ----------
+    p
+        Any shape.
+    independent
+        How many of them are independent: the interval is that of so many.
+    """
+    row: dict[str, float | str] = {}
+    for name, level in (("p ≤ .05", 0.05), ("p ≤ .01", 0.01)):
+        rate = float((p <= level).mean())
+        hits = rate * independent
+        low = beta.ppf(0.025, hits, independent - hits + 1) if hits > 0 else 0.0
+        high = beta.ppf(0.975, hits + 1, independent - hits) if hits < independent else 1.0
+        row |= {name: rate, f"{name}, 95 %": f"{low:.3f} – {high:.3f}"}
+    return row
 
 
 def _reference(
     phi: Floats, n: int, layout: Layout, draws: int, rng: np.random.Generator
 ) -> WindowReference:
-    mine = phi[rng.integers(0, len(phi), n)]
-    covariance = shrink_covariance(mine * 2.0**-FRACTION_BITS)
+    # Single precision is ten times finer than φ's own steps.
+    mine = phi[rng.integers(0, len(phi), n)].astype(np.float32)
+    return _of_phi(mine, layout, draws, rng)
+
+
+def _of_phi(
+    phi: npt.NDArray[np.floating], layout: Layout, draws: int, rng: np.random.Generator
+) -> WindowReference:
+    """Make a reference as an import does, but for what its embedding test does not need."""
+    n = len(phi)
+    covariance = shrink_covariance(phi * phi.dtype.type(2.0**-FRACTION_BITS)).astype(np.float64)
     sums = np.zeros((PARTS, 1 + phi.shape[1]), dtype=np.int64)
-    sums[0, 0], sums[0, 1:] = n, mine.sum(axis=0)
+    sums[0, 0], sums[0, 1:] = n, phi.sum(axis=0, dtype=np.float64)
     return WindowReference(
         layout=layout,
         sums=EpisodeSums(
-            reference="simulated",
+            reference=layout.reference,
             predictions=n,
             arrays={"phi": sums, "classes": np.array([n])},
         ),
         deviations={},
         covariance=covariance,
+        traces=traces_of(covariance),
         null_table=draw_null(np.linalg.eigvalsh(covariance), draws, rng),
         curve=None,
         class_curves={},
@@ -134,32 +168,17 @@ def _windows(
     chosen = rng.integers(0, len(phi), (count, size))
     shape = (count, PARTS if thin else 1)
     parts = np.minimum(rng.geometric(0.5, chosen.shape) - 1, PARTS - 1) if thin else 0 * chosen
-    cells = (np.arange(count)[:, None] * shape[1] + parts).ravel()
-    counts = np.zeros((count * shape[1], len(phi)))
-    np.add.at(counts, (cells, chosen.ravel()), 1.0)
+    cells = np.arange(count)[:, None] * shape[1] + parts
+    places = (cells * len(phi) + chosen).ravel()
+    counts = np.bincount(places, minlength=count * shape[1] * len(phi)).astype(np.float64)
+    counts = counts.reshape(-1, len(phi))
     sums = np.column_stack([counts.sum(axis=1), counts @ phi]).astype(np.int64)
     return list(sums.reshape(*shape, -1))
 
 
 def built(rows: Floats, seed: int, draws: int) -> WindowReference:
-    """Build a reference as an import does, but for what its embedding test does not need."""
+    """Build a reference from its rows."""
     features = fit(rows.astype(np.float16), seed)
     phi = features.phi(rows.astype(np.float16)).astype(np.float64)
     layout = Layout(reference="built", features=features, vocab=(), edges={}, moment_classes=())
-    covariance = shrink_covariance(phi * 2.0**-FRACTION_BITS)
-    sums = np.zeros((PARTS, 1 + phi.shape[1]), dtype=np.int64)
-    sums[0, 0], sums[0, 1:] = len(rows), phi.sum(axis=0)
-    rng = np.random.default_rng([seed, 6])
-    return WindowReference(
-        layout=layout,
-        sums=EpisodeSums(
-            reference="built",
-            predictions=len(rows),
-            arrays={"phi": sums, "classes": np.array([len(rows)])},
-        ),
-        deviations={},
-        covariance=covariance,
-        null_table=draw_null(np.linalg.eigvalsh(covariance), draws, rng),
-        curve=None,
-        class_curves={},
-    )
+    return _of_phi(phi, layout, draws, np.random.default_rng([seed, 6]))

@@ -58,6 +58,8 @@ class WindowReference:
     """Standard deviation of each column; 0 where it is constant."""
     covariance: Floats
     """Of φ, [D, D]."""
+    traces: Floats
+    """Of its first three powers, [3]: Σλ, Σλ², Σλ³."""
     null_table: npt.NDArray[np.float32]
     """Draws of Σλᵢχ²₁, rising."""
     curve: NullCurve | None
@@ -91,6 +93,7 @@ class WindowReference:
         )
         arrays["about"] = np.frombuffer(msgspec.json.encode(about), dtype=np.uint8)
         arrays["covariance"] = self.covariance.astype(np.float32)
+        arrays["traces"] = self.traces
         arrays["null_table"] = self.null_table
         return _archive(arrays)
 
@@ -157,6 +160,7 @@ def build(held: HeldOut, vocab: Sequence[str], seed: int) -> WindowReference | A
         sums=sum_episodes(frames, layout),
         deviations={name: _deviation(values) for name, values in frames.columns.items()},
         covariance=covariance,
+        traces=traces_of(covariance),
         null_table=draw_null(np.linalg.eigvalsh(covariance), DRAWS, rng),
         curve=curve,
         class_curves={place: each for place, each in curves.items() if each is not None},
@@ -182,6 +186,12 @@ def shrink_covariance(phi: npt.NDArray[np.floating]) -> Floats:
     kept = math.sqrt(min(1.0, max(0.0, (true - flat) / (found - flat))))
     shrunk: Floats = kept * sample + (1 - kept) * mean * np.eye(d)
     return shrunk
+
+
+def traces_of(covariance: Floats) -> Floats:
+    """Add up the first three powers of the eigenvalues, [3]."""
+    product = covariance @ covariance
+    return np.array([np.trace(covariance), np.trace(product), (product * covariance).sum()])
 
 
 def draw_null(
@@ -240,6 +250,11 @@ def read(bundle: Bundle) -> WindowReference | Absent:
     arrays = bundle.arrays(FILE)
     if "absent" in arrays:
         return Absent(reason=str(arrays["absent"]))
+    if "features.inside" not in arrays:
+        return Absent(
+            reason="the bundle was imported when embeddings were summed in another way; import the "
+            "model again to compare its windows."
+        )
 
     def under(prefix: str) -> dict[str, npt.NDArray[np.generic]]:
         return {
@@ -268,6 +283,7 @@ def read(bundle: Bundle) -> WindowReference | Absent:
         sums=sums,
         deviations=about.deviations,
         covariance=arrays["covariance"].astype(np.float64),
+        traces=arrays["traces"].astype(np.float64),
         null_table=arrays["null_table"].astype(np.float32),
         curve=about.curve,
         class_curves=about.class_curves,

@@ -13,7 +13,7 @@ from monitor.stats.windows.mmd import compare_embeddings
 from monitor.stats.windows.result import Measurement
 from reference_data import gaussian_moments, window_reference
 from reference_data.episode_sums import PARTS, count_bins
-from reference_data.feature_map import FEATURES, FRACTION_BITS
+from reference_data.feature_map import FRACTION_BITS
 from reference_data.window_reference import WindowReference, bin_edges
 from tests.reference_data.held_out_rows import VOCAB, draw
 
@@ -51,7 +51,7 @@ def summed(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     phi = reference.layout.features.phi(rows.astype(np.float16))
     parts = np.minimum(rng.geometric(0.5, len(rows)) - 1, PARTS - 1)
-    sums = np.zeros((PARTS, 1 + FEATURES), dtype=np.int64)
+    sums = np.zeros((PARTS, 1 + phi.shape[1]), dtype=np.int64)
     np.add.at(sums, parts, np.column_stack([np.ones(len(rows), dtype=np.int64), phi]))
     return sums
 

@@ -182,14 +182,14 @@ def test_a_constant_embedding_that_stays_has_p_1_and_one_that_moves_is_found() -
 
 def test_far_tails_of_the_null_agree_with_draws_and_are_never_zero() -> None:
     values = np.random.default_rng(3).gamma(0.4, size=40)
-    covariance = np.diag(values)
+    traces = window_reference.traces_of(np.diag(values))
     table = draw_null(values, 100_000, rng())
     for q in (0.9, 0.99, 0.998):
         x = float(np.quantile(table, q))
-        assert three_moment_tail(x, covariance) == pytest.approx(1 - q, rel=0.2)
-        assert null_tail(x, table, covariance) == pytest.approx(1 - q, rel=0.02)
-    assert 0 < null_tail(1e4, table, covariance) < 1e-12
-    assert null_tail(0.0, table, covariance) == 1.0
+        assert three_moment_tail(x, traces) == pytest.approx(1 - q, rel=0.2)
+        assert null_tail(x, table, traces) == pytest.approx(1 - q, rel=0.02)
+    assert 0 < null_tail(1e4, table, traces) < 1e-12
+    assert null_tail(0.0, table, traces) == 1.0
 
 
 def test_frechet_of_a_shift_is_its_square_and_of_nothing_nothing() -> None:

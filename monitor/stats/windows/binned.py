@@ -17,6 +17,7 @@ sampling alone brings.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,7 @@ from monitor.stats.windows.thinning import most_tested, thin_counts
 FINEST = 1 / 128
 _FAR = 3.0
 """Beyond this, 2·exp(-2d²) is as good as the integral, and never too small."""
-# Nodes must lie closer together than the bridge wanders between two edges.
-_RULES = tuple(
-    (bound, np.polynomial.legendre.leggauss(n)) for bound, n in ((1.0, 48), (1.5, 64), (_FAR, 128))
-)
+_NODES_AT_ONCE, _NODES_A_STEP = 8, 2.5
 _Z = 1.959963984540054
 
 Floats = npt.NDArray[np.float64]
@@ -112,14 +110,30 @@ def bridge_tail(d: float, shares: Floats) -> float:
         return max(bound, math.ulp(0.0))
     if d < 0.05:
         return 1.0
-    rule = next(rule for bound, rule in _RULES if d <= bound)
-    nodes, weights = (d * each for each in rule)
-    inside = weights * _normal(nodes, 0.0, float(shares[0] * (1 - shares[0])))
-    for last, now in zip(shares[:-1].tolist(), shares[1:].tolist(), strict=True):
-        kept = (1 - now) / (1 - last)
-        step = _normal(nodes[:, None], kept * nodes[None, :], (now - last) * kept)
+    before = np.append(0.0, shares[:-1])
+    kept = (1 - shares) / (1 - before)
+    variances = (shares - before) * kept
+    nodes, weights = _rule(d, math.sqrt(float(variances.min())))
+    # A bridge is as likely as its mirror image: half of it will do.
+    inside = 2 * weights * _normal(nodes, 0.0, float(variances[0]))
+    for share, variance in zip(kept[1:].tolist(), variances[1:].tolist(), strict=True):
+        means = share * nodes
+        step = _normal(nodes[:, None], means, variance) + _normal(nodes[:, None], -means, variance)
         inside = weights * (step @ inside)
     return float(np.clip(1 - inside.sum(), math.ulp(0.0), bound))
+
+
+def _rule(d: float, narrowest: float) -> tuple[Floats, Floats]:
+    """Choose nodes between 0 and d, closer together than the bridge wanders between two edges."""
+    blocks = math.ceil(_NODES_A_STEP * d / narrowest / _NODES_AT_ONCE)
+    nodes, weights = _half_rule(blocks * _NODES_AT_ONCE)
+    return d * nodes, d * weights
+
+
+@cache
+def _half_rule(count: int) -> tuple[Floats, Floats]:
+    nodes, weights = np.polynomial.legendre.leggauss(2 * count)
+    return nodes[count:], weights[count:]
 
 
 def wasserstein(

@@ -1,4 +1,4 @@
-"""Has the distribution of embeddings changed? Maximum mean discrepancy on random features.
+"""Has the distribution of embeddings changed? Maximum mean discrepancy on explicit features.
 
 Null: episodes of the window and rows of the reference are independent draws of one distribution.
 Alternative: any other distribution, as far as a Gaussian kernel of the median distance sees it.
@@ -63,9 +63,9 @@ def compare_embeddings(
     mean = _mean(theirs)
     distance = _mean(tested.sum(axis=0)) - mean
     scaled = float(distance @ distance) / (1 / n_t + 1 / n)
-    p = null_tail(scaled, reference.null_table, reference.covariance)
+    p = null_tail(scaled, reference.null_table, reference.traces)
     window = _mean(phi.sum(axis=0))
-    squared, deviation = _squared_mmd(window, mean, reference.covariance, n_w, n)
+    squared, deviation = _squared_mmd(window, mean, reference, n_w, n)
     return Measurement(
         statistic=scaled,
         effect=_root(squared),
@@ -79,7 +79,7 @@ def compare_embeddings(
     )
 
 
-def null_tail(scaled: float, table: npt.NDArray[np.float32], covariance: Floats) -> float:
+def null_tail(scaled: float, table: npt.NDArray[np.float32], traces: Floats) -> float:
     """Give the probability that Σλᵢχ²₁ reaches a value; never 0.
 
     Parameters
@@ -88,22 +88,19 @@ def null_tail(scaled: float, table: npt.NDArray[np.float32], covariance: Floats)
         T/s.
     table
         Draws of the sum, rising.
-    covariance
-        Whose eigenvalues λ are.
+    traces
+        Σλ, Σλ², Σλ³.
     """
     reached = len(table) - int(np.searchsorted(table, np.float32(scaled), side="left"))
     p = (1 + reached) / (1 + len(table))
     if reached >= _FEWEST_DRAWS:
         return p
-    return min(three_moment_tail(scaled, covariance), p) or math.ulp(0.0)
+    return min(three_moment_tail(scaled, traces), p) or math.ulp(0.0)
 
 
-def three_moment_tail(scaled: float, covariance: Floats) -> float:
+def three_moment_tail(scaled: float, traces: Floats) -> float:
     """Give the same probability from the sum's mean, variance and third central moment."""
-    product = covariance @ covariance
-    first = float(np.trace(covariance))
-    second = 2 * float(np.trace(product))
-    third = 8 * float((product * covariance).sum())
+    first, second, third = (np.array([1.0, 2.0, 8.0]) * traces).tolist()
     if not third > 0:
         return 0.0 if scaled > first else 1.0
     shape = 4 * second**3 / third**2
@@ -111,15 +108,17 @@ def three_moment_tail(scaled: float, covariance: Floats) -> float:
 
 
 def _squared_mmd(
-    window: Floats, mean: Floats, covariance: Floats, n_w: int, n: int
+    window: Floats, mean: Floats, reference: WindowReference, n_w: int, n: int
 ) -> tuple[float, float]:
     """Estimate the squared MMD without bias, and its standard deviation."""
     difference = window - mean
     s = 1 / n_w + 1 / n
-    # φ has length 1 but for the approximation of the kernel.
-    by_chance = max(0.0, 1 - float(window @ window)) / n_w + float(np.trace(covariance)) / n
-    variance = 4 * s * float(difference @ covariance @ difference)
-    variance += 2 * s * s * float((covariance * covariance).sum())
+    trace, squares = reference.traces[:2].tolist()
+    # φ is about 1 long, whatever the row; exactly as long as in the reference would be too much.
+    length = trace * (n - 1) / n + float(mean @ mean)
+    by_chance = max(0.0, length - float(window @ window)) / n_w + trace / n
+    variance = 4 * s * float(difference @ reference.covariance @ difference)
+    variance += 2 * s * s * squares
     return float(difference @ difference) - by_chance, math.sqrt(variance)
 
 
