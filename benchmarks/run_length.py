@@ -138,9 +138,12 @@ def count_alarms(
 
 
 def first_alarms(streams: Streams, rows: Rows, thresholds: Floats) -> npt.NDArray[np.int64]:
-    """Play events [event, stream] until each first alarms; give that event from 1, 0 for none."""
+    """Play events [event, stream], restart at every alarm; give the event of each first one, from
+    1, and 0 for none."""
     found = np.zeros(rows.shape[1], dtype=np.int64)
     for place, seen in enumerate(rows, start=1):
-        evidence = streams.play(seen)
-        found[(evidence >= thresholds) & (found == 0)] = place
+        over = streams.play(seen) >= thresholds
+        if over.any():
+            found[over & (found == 0)] = place
+            streams.restart(over)
     return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from joblib import Parallel, delayed
 from scipy.stats import beta
 
 from benchmarks.report import Row
@@ -76,21 +77,10 @@ def embedding_nulls(
     name: str, n: int, sizes: Sequence[int], plan: Plan, *, thin: bool
 ) -> Iterator[Row]:
     """Simulate windows without any change, and give the rates of small p, one row a size."""
-    found: dict[int, list[list[float]]] = {size: [] for size in sizes}
-    for number in range(plan.maps):
-        rng = np.random.default_rng([11, number, n, len(name)])
-        rows = LAWS[name](rng, plan.population, plan.dimension).astype(np.float16)
-        features = fit(rows[rng.permutation(len(rows))[:n]], seed=number)
-        phi = features.phi(rows).astype(np.float64)
-        layout = Layout(
-            reference="simulated", features=features, vocab=(), edges={}, moment_classes=()
-        )
-        for _ in range(plan.references):
-            reference = _reference(phi, n, layout, plan.draws, rng)
-            for size in sizes:
-                windows = _windows(phi, size, plan.windows, rng, thin=thin)
-                tested = [compare_embeddings(each, reference, thin=thin) for each in windows]
-                found[size].append([each.p_value or 0.0 for each in tested])
+    begun = Parallel(n_jobs=2)(
+        delayed(_map_nulls)(name, n, sizes, plan, number, thin=thin) for number in range(plan.maps)
+    )
+    found = {size: [row for each in begun for row in each[size]] for size in sizes}
     for size, listed in found.items():
         p = np.array(listed)
         given = (p <= 0.05).mean(axis=1)
@@ -107,6 +97,25 @@ def embedding_nulls(
             if plan.windows > 1
             else None,
         }
+
+
+def _map_nulls(
+    name: str, n: int, sizes: Sequence[int], plan: Plan, number: int, *, thin: bool
+) -> dict[int, list[list[float]]]:
+    """Give the p-values with one map: by window size, reference and window."""
+    found: dict[int, list[list[float]]] = {size: [] for size in sizes}
+    rng = np.random.default_rng([11, number, n, len(name)])
+    rows = LAWS[name](rng, plan.population, plan.dimension).astype(np.float16)
+    features = fit(rows[rng.permutation(len(rows))[:n]], seed=number)
+    phi = features.phi(rows).astype(np.float64)
+    layout = Layout(reference="simulated", features=features, vocab=(), edges={}, moment_classes=())
+    for _ in range(plan.references):
+        reference = _reference(phi, n, layout, plan.draws, rng)
+        for size in sizes:
+            windows = _windows(phi, size, plan.windows, rng, thin=thin)
+            tested = [compare_embeddings(each, reference, thin=thin) for each in windows]
+            found[size].append([each.p_value or 0.0 for each in tested])
+    return found
 
 
 def rates(p: Floats, *, independent: int) -> dict[str, float | str]:

@@ -215,7 +215,7 @@ class Crossing:
     """Natural logarithm of the capital at the crossing."""
     log_threshold: float
     strongest_bet: str
-    """The bet that carried the evidence, such as ``tail q=0.02 r=10``, ``class bear up r=2`` or
+    """The bet that carried the evidence, such as ``outliers 2 %``, ``class bear up r=2`` or
     ``brightness low q=0.1 r=4``."""
     onset_event_id: str
     """Where that bet's run of evidence began: the best guess of when the change did."""

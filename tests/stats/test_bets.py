@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import beta
 
 from monitor.stats.streams.bets import TooFewRows
-from monitor.stats.streams.rank_bets import bin_edges, rank_bets, tail_rank
+from monitor.stats.streams.rank_bets import DOWN, UP, bin_edges, rank_bets, tail_rank
 from monitor.stats.streams.rate_bets import class_rate_bets, rate_bounds
 
 
@@ -41,19 +41,31 @@ def test_with_slack_every_bet_loses_on_uniform_ranks(n: int) -> None:
     assert (np.exp(bets.log_e(np.arange(n + 1))).mean(axis=0) < 1).all()
 
 
-def test_tail_bets_have_the_slack_of_the_exact_beta_law() -> None:
+def test_bets_on_a_tail_have_the_slack_of_the_exact_beta_law() -> None:
     n, delta = 2_000, 0.05
     bets = rank_bets(n, delta=delta)
-    paid = np.exp(bets.table[:, bets.labels.index("tail q=0.02 r=4")])
+    paid = np.exp(bets.table[:, bets.labels.index("outliers 2 %")])
 
-    p0 = beta.ppf(1 - delta / 5, 40, n + 1 - 40)
-    assert paid[bets.rows[39]] == pytest.approx(4)
-    assert paid[bets.rows[40]] == pytest.approx((1 - 4 * p0) / (1 - p0))
+    p0 = beta.ppf(1 - delta / 5, 10, n + 1 - 10)
+    assert paid[bets.rows[9]] == pytest.approx(1 - 0.012 + 0.012 / p0)
+    assert paid[bets.rows[10]] == pytest.approx(1 - 0.012)
 
 
-def test_tails_that_hold_no_rank_are_left_out() -> None:
-    assert not [label for label in rank_bets(100).labels if "q=0.005" in label]
-    assert [label for label in rank_bets(303).labels if "q=0.005" in label]
+def test_a_tail_that_holds_no_rank_leaves_its_part_to_the_next() -> None:
+    bets = rank_bets(100)
+    paid = np.exp(bets.table[:, bets.labels.index("outliers 2 %")])
+
+    p0 = beta.ppf(1 - 0.05 / 5, 2, 99)
+    assert paid[bets.rows[1]] == pytest.approx(1 - 0.012 + 0.012 / p0)
+    assert paid[bets.rows[2]] == pytest.approx(1 - 0.012)
+
+
+def test_no_bet_stakes_more_than_it_has() -> None:
+    staked = [mean + sum(tails) for _, mean, tails in UP] + [mean for _, mean in DOWN]
+
+    assert max(staked) < 1
+    for n, delta in ((30, 1e-6), (2_000, 0.05)):
+        assert np.exp(rank_bets(n, delta=delta).table).min() >= 1 - max(staked) - 1e-12
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 29])

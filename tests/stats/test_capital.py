@@ -180,7 +180,7 @@ def test_a_newer_state_is_refused() -> None:
 
 
 def test_a_state_of_another_reference_is_refused() -> None:
-    few, many = rank_bets(30), rank_bets(2_000)
+    few, many = class_rate_bets([500, 500], 1_000, ["a", "b"]), rank_bets(2_000)
 
     with pytest.raises(ValueError, match="different references"):
         capital.update(capital.fresh(few), many.log_e([1]), 1.0, NEVER)

@@ -54,7 +54,7 @@ class Bets:
     """An immutable table of bets over the observations 0 … m-1."""
 
     labels: tuple[str, ...]
-    """One name per bet, such as ``tail q=0.02 r=10`` or ``class bear up r=2``."""
+    """One name per bet, such as ``outliers 2 %`` or ``class bear up r=2``."""
     rows: npt.NDArray[np.intp]
     """Which row of `table` an observation reads, [m]."""
     table: npt.NDArray[np.float64]

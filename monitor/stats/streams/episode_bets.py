@@ -51,7 +51,7 @@ def episode_log_e(bets: Bets, observations: npt.ArrayLike, episodes: npt.ArrayLi
     --------
     >>> from monitor.stats.streams.rank_bets import rank_bets
     >>> episode_log_e(rank_bets(303), [5, 200, 17], [0, 1, 0]).shape
-    (2, 25)
+    (2, 12)
     """
     seen = np.asarray(observations, dtype=np.intp).reshape(-1)
     group = np.asarray(episodes, dtype=np.intp).reshape(-1)

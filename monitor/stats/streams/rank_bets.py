@@ -14,11 +14,18 @@ normal approximation (the mean of U = 1 - a/n given the reference has variance 1
 tail rates by their exact Beta law. A reference made of bursts knows less than its rows suggest:
 `n_eff` (see `reference_data.effective_size`) then widens all five, as if it had that many rows.
 
+Each bound makes one boldest bet of mean at most 1: U/(½ + ε) and (1 - U)/(½ + ε), with ε the slack
+of the mean, and 1{a < k}/p₀ for a tail, with p₀ the most that its rate may be. A bet divides the
+capital among them, puts it together again after every observation, and keeps the rest: its mean is
+at most 1 too, on the same event of probability 1-δ. The parts are those that grow fastest when a
+normal score moves by so much, or when a share of normal scores moves by three to five deviations
+(worked out for n = 2,000, κ = 1). Together a mean and tails follow a moved normal distribution:
+1σ makes capital grow by e^.40 an observation, where the best of its single parts makes it grow by
+e^.28 and no bet on normal scores by more than e^.50.
+
 References: Shaer, Bar, Prinster, Romano 2026 (betting on conformal ranks); Shin, Ramdas, Rinaldo,
 "E-detectors" 2022 (Shiryaev-Roberts sums of e-values).
 """
-
-import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -26,16 +33,28 @@ from scipy.special import betaincinv, ndtri
 
 from monitor.stats.streams.bets import Bets, TooFewRows, checked_effective_size, freeze
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever the table changes for equal arguments."""
 FEWEST_ROWS = 30
-"""Below this the boldest mean bet could pay a negative amount."""
-MEAN_STAKES = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Below this the normal approximation of the mean rank is not good enough."""
 TAILS = (0.1, 0.02, 0.005)
-TAIL_RATIOS = (1.3, 2.0, 4.0, 10.0, 30.0)
+UP: tuple[tuple[str, float, tuple[float, float, float]], ...] = (
+    ("up 0.2σ", 0.2, (0.0, 0.0, 0.0)),
+    ("up 0.35σ", 0.45, (0.015, 0.003, 0.0)),
+    ("up 0.5σ", 0.61, (0.037, 0.009, 0.0)),
+    ("up 0.7σ", 0.7, (0.09, 0.025, 0.004)),
+    ("up 1σ", 0.76, (0.157, 0.054, 0.013)),
+    ("up 2σ", 0.28, (0.31, 0.2, 0.18)),
+    ("outliers 30 %", 0.0, (0.04, 0.06, 0.17)),
+    ("outliers 10 %", 0.0, (0.005, 0.018, 0.056)),
+    ("outliers 2 %", 0.0, (0.0, 0.0, 0.012)),
+)
+"""What each bet is for; the part of its capital on the mean, and on each of the tails. They stand
+closest around the middle, where several pay at once."""
+DOWN = (("down 0.2σ", 0.2), ("down 0.5σ", 0.61), ("down 1σ", 0.95))
+"""The same towards the usual, where there are no tails to bet on."""
 BOUNDED = 2 + len(TAILS)
 """Quantities of the reference that δ is shared among."""
-LARGEST_RATE = 0.9
 WORST_LOSS = 0.999
 """Most that one observation may cost a mean bet."""
 _GRID = 31
@@ -69,7 +88,7 @@ def rank_bets(
     --------
     >>> bets = rank_bets(303)
     >>> bets.log_e([0, 151, 303]).shape
-    (3, 25)
+    (3, 12)
     """
     if n < FEWEST_ROWS:
         raise TooFewRows("watching ranks", n, FEWEST_ROWS)
@@ -81,17 +100,22 @@ def rank_bets(
     edges = bin_edges(n)
     starts, stops = edges[:-1], edges[1:]
     middles = 1 - (starts + stops - 1) / 2 / n
-    labels, columns = [], []
-    for label, column in itertools.chain(
-        _mean_bets(middles, size, delta / BOUNDED, kappa),
-        _tail_bets(starts, n, size, delta / BOUNDED, kappa),
-    ):
-        labels.append(label)
-        columns.append(column)
+    d = delta / BOUNDED
+    slack = kappa * ndtri(1 - d) / np.sqrt(12 * size)
+    tails = [_tail(starts, q, n, size, d, kappa) for q in TAILS if tail_rank(q, n)]
+    columns = []
+    for _, stake, stakes in UP:
+        paid = 1 + stake * (middles / (0.5 + slack) - 1)
+        # A tail so rare that no rank is in it leaves its part to the next.
+        placed = [*stakes[: len(tails) - 1], sum(stakes[len(tails) - 1 :])]
+        for part, won in zip(placed, tails, strict=True):
+            paid = paid + part * won
+        columns.append(paid)
+    columns += [1 + stake * ((1 - middles) / (0.5 + slack) - 1) for _, stake in DOWN]
     return Bets(
-        labels=tuple(labels),
+        labels=tuple(each[0] for each in (*UP, *DOWN)),
         rows=np.repeat(np.arange(len(starts)), stops - starts),
-        table=freeze(np.stack(columns, axis=1)),
+        table=freeze(np.log(np.stack(columns, axis=1))),
         configuration=(
             f"rank bets {RECIPE}: n={n} delta={delta!r} kappa={kappa!r}"
             + ("" if size == n else f" n_eff={size!r}")
@@ -121,35 +145,12 @@ def tail_rank(q: float, n: int) -> int:
     return int(np.floor(q * (n + 1) + 1e-9))
 
 
-def _mean_bets(
-    middles: npt.NDArray[np.float64], size: float, d: float, kappa: float
-) -> list[tuple[str, npt.NDArray[np.float64]]]:
-    slack = kappa * ndtri(1 - d) / np.sqrt(12 * size)
-    # With a small part of δ and few rows the boldest bet would pay a negative amount.
-    boldest = WORST_LOSS / (0.5 + slack)
-    bets = []
-    for direction, sign in (("up", 1.0), ("down", -1.0)):
-        for stake in MEAN_STAKES:
-            paid = 1 + min(stake, boldest) * (sign * (middles - 0.5) - slack)
-            bets.append((f"mean {direction} λ={stake:g}", np.log(paid)))
-    return bets
-
-
-def _tail_bets(
-    starts: npt.NDArray[np.intp], n: int, size: float, d: float, kappa: float
-) -> list[tuple[str, npt.NDArray[np.float64]]]:
-    bets = []
-    for q in TAILS:
-        k = tail_rank(q, n)
-        if k == 0:
-            continue
-        plain = k / (n + 1)
-        part = size / n
-        p0 = plain + kappa * (betaincinv(k * part, (n + 1 - k) * part, 1 - d) - plain)
-        for ratio in TAIL_RATIOS:
-            p1 = min(ratio * p0, LARGEST_RATE)
-            if p1 <= p0:
-                continue
-            paid = np.where(starts < k, p1 / p0, (1 - p1) / (1 - p0))
-            bets.append((f"tail q={q:g} r={ratio:g}", np.log(paid)))
-    return bets
+def _tail(
+    starts: npt.NDArray[np.intp], q: float, n: int, size: float, d: float, kappa: float
+) -> npt.NDArray[np.float64]:
+    """Give what all capital on one tail wins or loses, by bin."""
+    k = tail_rank(q, n)
+    plain, part = k / (n + 1), size / n
+    p0 = plain + kappa * (betaincinv(k * part, (n + 1 - k) * part, 1 - d) - plain)
+    won: npt.NDArray[np.float64] = (starts < k) / p0 - 1
+    return won
