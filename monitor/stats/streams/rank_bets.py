@@ -55,8 +55,6 @@ DOWN = (("down 0.2σ", 0.2), ("down 0.5σ", 0.61), ("down 1σ", 0.95))
 """The same towards the usual, where there are no tails to bet on."""
 BOUNDED = 2 + len(TAILS)
 """Quantities of the reference that δ is shared among."""
-WORST_LOSS = 0.999
-"""Most that one observation may cost a mean bet."""
 _GRID = 31
 
 
@@ -113,7 +111,7 @@ def rank_bets(
         columns.append(paid)
     columns += [1 + stake * ((1 - middles) / (0.5 + slack) - 1) for _, stake in DOWN]
     return Bets(
-        labels=tuple(each[0] for each in (*UP, *DOWN)),
+        labels=(*(label for label, _, _ in UP), *(label for label, _ in DOWN)),
         rows=np.repeat(np.arange(len(starts)), stops - starts),
         table=freeze(np.log(np.stack(columns, axis=1))),
         configuration=(
