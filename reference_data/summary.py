@@ -4,7 +4,7 @@ Guarantee: ``merge(summarise(a), summarise(b))`` equals ``summarise(a + b)`` bit
 order and any division, because it holds nothing but integers. Sums of real numbers are kept in
 fixed point, each value rounded once before it is added.
 
-Some twenty kilobytes, whatever the number of events, so that a month of hours merges in
+Some twenty-five kilobytes, whatever the number of events, so that a month of hours merges in
 milliseconds. Requests are counted one by one; what tests compare with the reference is counted by
 episode, in `sums`, one entry for each reference. Summaries that are older than these sums are read
 and merged all the same: `unsummed` tells how many predictions they leave out.

@@ -1,5 +1,6 @@
 """The window reference of a bundle."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_too_few_rows_and_older_bundles_say_so(tmp_path: Path) -> None:
     older = window_reference.read(write_bundle(tmp_path / "older"))
     assert isinstance(older, Absent)
     assert "import the model again" in older.reason
+
+
+def test_a_reference_with_another_feature_map_asks_for_a_new_import(tmp_path: Path) -> None:
+    with np.load(io.BytesIO(built(100).to_bytes())) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "features.inside"}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    bundle = write_bundle(tmp_path / "older", more={window_reference.FILE: buffer.getvalue()})
+    older = window_reference.read(bundle)
+    assert isinstance(older, Absent)
+    assert "summed in another way; import the model again" in older.reason
 
 
 def test_a_hundred_rows_are_enough() -> None:
