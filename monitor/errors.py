@@ -35,7 +35,6 @@
     ├── RolloutRefused            not in the state it is in
     │   ├── ApprovalRefused       nothing is asked, or something else than was looked at
     │   └── PlanChanged           a plan stays as it is while its rollout runs
-    ├── PlanRefused               a plan that cannot work
     ├── PersonNeeded              what takes a person, and a key of their own
     │   └── SecondPersonNeeded    and another one than whoever was first
     ├── AlarmResolved             an alarm that is over cannot be acknowledged
@@ -382,18 +381,6 @@ class PlanChanged(RolloutRefused):
             f"End it with `fieldwatch rollout abort {name}`, then start the new plan with "
             f"`fieldwatch rollout retry {name} --plan FILE`.",
         )
-
-
-class PlanRefused(FieldwatchError):
-    """A plan that cannot work."""
-
-    def __init__(self, plan: str, faults: Sequence[str]) -> None:
-        listed = "".join(f"\n  - {fault}" for fault in faults)
-        super().__init__(
-            f"the plan {plan} cannot be started; mend it, and look it over with "
-            f"`fieldwatch rollout lint`:{listed}"
-        )
-        self.faults = faults
 
 
 class PersonNeeded(FieldwatchError):

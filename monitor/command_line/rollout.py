@@ -5,10 +5,14 @@ from typing import Annotated
 
 import typer
 
+from monitor.command_line import rollout_moves
 from monitor.command_line.dispatch import run
 from monitor.command_line.options import Config, Json, Reason
 
 app = typer.Typer(help="Decide who acts on a model's cases.", no_args_is_help=True)
+
+for _name, _command in rollout_moves.COMMANDS.items():
+    app.command(_name)(_command)
 
 
 @app.command("example")

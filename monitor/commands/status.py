@@ -22,8 +22,10 @@ from monitor.commands.screen import (
 )
 from monitor.commands.windows import name
 from monitor.domain import Mode
+from monitor.rollouts.state import End
 from monitor.services.conclusion import Verdict
 from monitor.services.context import Context
+from monitor.services.rollouts.show import RolloutLine
 from monitor.services.status import InstallationStatus, ModelStatus, look
 from monitor.services.streams.reading import StreamStatus
 from monitor.stats.share import Share
@@ -98,6 +100,7 @@ def render(found: InstallationStatus) -> RenderableType:
             f"[yellow]{found.unrouted.rejected} requests of the last hour named no model that is "
             "served:[/] `fieldwatch events --rejected`"
         )
+    parts += [_rollout(line) for line in found.rollouts]
     parts += [
         f"[red]kill latch armed:[/] {latch.scope} {escape(latch.key)} by "
         f"{escape(latch.armed_by)}: {escape(latch.reason)}"
@@ -114,6 +117,24 @@ def render(found: InstallationStatus) -> RenderableType:
         f"notices: {notices.pending} pending, {notices.dead} given up"
     )
     return Group(*parts)
+
+
+def _rollout(line: RolloutLine) -> str:
+    """Say in one line where a rollout stands, and what somebody should do about it."""
+    said = (
+        f"rollout {escape(line.name)} of {escape(line.model)} {escape(line.version)}: {line.where}"
+    )
+    if line.ended is not None:
+        colour = "green" if line.ended.end is End.COMPLETED else "red"
+        return f"{said} [{colour}]{clock(line.ended.at)}[/]: {escape(line.ended.reason)}"
+    if line.held:
+        causes = "; ".join(f"{held.reason}: {held.detail}" for held in line.held)
+        return f"{said} [yellow]({escape(causes)})[/]"
+    if line.awaiting is not None:
+        return (
+            f"{said} until {clock(line.awaiting.expires_at)}: `fieldwatch rollout show {line.name}`"
+        )
+    return f"{said} since {clock(line.since)}"
 
 
 def _certificate(model: ModelStatus) -> list[str]:

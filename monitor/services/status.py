@@ -10,6 +10,7 @@ from monitor.certificate import Standing
 from monitor.domain import Alarm, AlarmState, Exclusion, Stage, Status, StreamName
 from monitor.errors import NotFound
 from monitor.rollouts.kill import KillLatch, is_killed
+from monitor.rollouts.rollout import Rollout
 from monitor.rollouts.snapshot import Snapshot
 from monitor.services import assess
 from monitor.services.accuracy.gauge import AccuracyStatus, summarise_accuracy
@@ -19,6 +20,7 @@ from monitor.services.drills.certificates import standing
 from monitor.services.kill_switch import unserved
 from monitor.services.last_windows import WindowStatus, newest, read_window
 from monitor.services.references import Reference
+from monitor.services.rollouts.show import RolloutLine, summarise
 from monitor.services.seals import veiled
 from monitor.services.streams.affected import AffectedStream, read_affected
 from monitor.services.streams.opening import unwatched
@@ -39,6 +41,7 @@ from monitor.store.intakes import Intakes
 from monitor.store.job_runs import JobRuns
 from monitor.store.kill_latches import KillLatches
 from monitor.store.outbox import Backlog, Outbox
+from monitor.store.rollouts import Rollouts
 from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
 from monitor.store.windows import Lag, Windows
@@ -130,6 +133,8 @@ class InstallationStatus:
     """Alarms that resolved in the last day."""
     windows: Lag
     notices: Backlog
+    rollouts: tuple[RolloutLine, ...]
+    """Those under way, and of each model the last that ended."""
 
 
 def look(context: Context, model: str | None = None) -> InstallationStatus:
@@ -178,12 +183,21 @@ def look(context: Context, model: str | None = None) -> InstallationStatus:
             ),
             windows=Windows(conn).lag(assess.JOB),
             notices=Outbox(conn).backlog(),
+            rollouts=_rollouts(conn, model),
         )
 
 
 def _bursts(manifest: Manifest) -> str | None:
     size = manifest.calibration
     return None if size is None else say_rows(int(size.smallest), size)
+
+
+def _rollouts(conn: Connection, model: str | None) -> tuple[RolloutLine, ...]:
+    latest: dict[str, Rollout] = {}
+    for each in Rollouts(conn).all():
+        if model in (None, each.model):
+            latest[each.model] = each
+    return tuple(summarise(each) for each in latest.values())
 
 
 def _model(

@@ -17,7 +17,7 @@ from monitor.metrics import StoreCollector, add_build_info
 from monitor.services.context import Context
 from monitor.services.scrape import read_metrics
 from monitor.store.migration import check_current
-from monitor.web import api, console, gate_api, review_api, trial_api
+from monitor.web import api, console, gate_api, review_api, rollouts_api, trial_api
 from monitor.web.access import Access
 from monitor.web.errors import respond
 from reference_data.errors import ReferenceDataError
@@ -74,6 +74,7 @@ def create_app(context: Context, registry: CollectorRegistry, background: Backgr
         app.add_exception_handler(family, respond)
     app.include_router(api.router)
     app.include_router(review_api.router)
+    app.include_router(rollouts_api.router)
     app.include_router(trial_api.router)
     app.include_router(gate_api.router)
     app.include_router(console.router)

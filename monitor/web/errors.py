@@ -42,7 +42,6 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.RolloutRefused: HTTPStatus.CONFLICT,
     errors.ApprovalRefused: HTTPStatus.CONFLICT,
     errors.PlanChanged: HTTPStatus.CONFLICT,
-    errors.PlanRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PersonNeeded: HTTPStatus.FORBIDDEN,
     errors.SecondPersonNeeded: HTTPStatus.FORBIDDEN,
     errors.AlarmResolved: HTTPStatus.CONFLICT,

@@ -120,10 +120,18 @@ def settle(
 
 
 def measured(context: Context, rollout: Rollout, measure: Measure) -> Sequence[Verdict]:
-    """Measure the gates; when measuring itself fails, every gate's source is in error."""
+    """Measure the gates; when measuring itself fails, every gate's source is in error.
+
+    Raises
+    ------
+    Conflict
+        Somebody else was measuring, and quicker.
+    """
     now = context.clock()
     try:
         return measure(context, rollout, now)
+    except Conflict:
+        raise  # another monitor measures at this moment: no fault of a source
     except FieldwatchError as fault:
         return [
             Verdict(

@@ -6,11 +6,12 @@ A gate that nobody measured has no verdict, and counts as inconclusive.
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Connection
-
 from monitor.rollouts.rollout import Rollout
 from monitor.rollouts.verdict import Verdict
 from monitor.services.context import Context
+from monitor.services.gates.measure import measure, read_last_looks
+
+__all__ = ["Measure", "measure", "said_last"]
 
 
 class Measure(Protocol):
@@ -20,11 +21,6 @@ class Measure(Protocol):
         """Look once; a source that cannot be read is an error verdict, not an exception."""
 
 
-def measure(context: Context, rollout: Rollout, now: datetime) -> tuple[Verdict, ...]:  # noqa: ARG001
-    """Measure the gates of a rollout's present step."""
-    return ()
-
-
-def said_last(conn: Connection, rollout: Rollout) -> tuple[Verdict, ...]:  # noqa: ARG001
-    """Read what the gates of a rollout said when they were last measured."""
-    return ()
+def said_last(context: Context, rollout: Rollout) -> tuple[Verdict, ...]:
+    """Read what the gates of the present step said when they were last measured."""
+    return tuple(look.verdict for look in read_last_looks(context, rollout).values())

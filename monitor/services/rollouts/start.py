@@ -8,8 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 from uuid6 import uuid7
 
-from monitor.domain import Stage
-from monitor.errors import NotFound, PlanChanged, PlanRefused, RolloutActive, RolloutRefused
+from monitor.errors import NotFound, PlanChanged, RolloutActive, RolloutRefused
 from monitor.rollouts.machine import enter
 from monitor.rollouts.plan import RolloutPlan, positions
 from monitor.rollouts.plan_document import plan_hash
@@ -20,6 +19,7 @@ from monitor.rollouts.state import End, RolloutState, Running
 from monitor.rollouts.transition import Event, Started, Superseded
 from monitor.services.context import Context
 from monitor.services.rollouts.advance import Clock
+from monitor.services.rollouts.check_plan import check_plan
 from monitor.services.rollouts.ledger import write
 from monitor.services.rollouts.tell import find
 from monitor.store.bundles import Bundles, BundleState, RegisteredBundle
@@ -73,7 +73,7 @@ def start(
     ------
     PersonNeeded
         If no key of their own shows who starts it.
-    PlanRefused
+    PlanInvalid
         If the plan cannot work.
     PlanChanged
         If it is under way with another plan.
@@ -85,7 +85,8 @@ def start(
         If the model has no such version.
     """
     by.check_person(START)
-    check(plan)
+    # Whether another one is under way is answered below, in the transaction that starts this one.
+    check_plan(context, plan, replacing=True)
     with context.engine.begin() as conn:
         now = clock(conn)
         earlier = Rollouts(conn).latest(plan.name)
@@ -134,7 +135,7 @@ def retry(
         If there is no such rollout, or no such version.
     RolloutRefused
         If it has not ended, or nothing is new since.
-    PersonNeeded, PlanRefused, RolloutActive
+    PersonNeeded, PlanInvalid, RolloutActive
         As at a start.
     """
     by.check_person(START)
@@ -143,7 +144,7 @@ def retry(
     if (wanted.name, wanted.model) != (earlier.name, earlier.model):
         cause = f"its plan is of {wanted.name} of the model {wanted.model}"
         raise RolloutRefused(earlier.title, "be retried", cause, "Name and model stay.")
-    check(wanted)
+    check_plan(context, wanted, replacing=True)
     with context.engine.begin() as conn:
         now = clock(conn)
         earlier = Rollouts(conn).latest(name) or earlier
@@ -162,23 +163,6 @@ def retry(
             news=_news(conn, earlier, wanted),
         )
         return _open(context, conn, opening, by, now)
-
-
-def check(plan: RolloutPlan) -> None:
-    """Make sure that a plan can work.
-
-    Raises
-    ------
-    PlanRefused
-        If it cannot.
-    """
-    faults: list[str] = []
-    if not plan.stages or positions(plan)[0].stage is not Stage.SHADOW:
-        faults.append("stages: a rollout begins in shadow; put that stage first")
-    if not any(gate.required and not gate.dry_run for gate in plan.gates):
-        faults.append("gates: none is required, so nothing could ever pass; name at least one")
-    if faults:
-        raise PlanRefused(plan.name, faults)
 
 
 def _no_second_start(earlier: Rollout, plan: RolloutPlan) -> None:

@@ -160,8 +160,8 @@ def _tell(
 ) -> Told:
     for left in reversed(range(TRIES)):
         rollout = find(context, name)
-        verdicts = () if measure is None else tuple(measured(context, rollout, measure))
         try:
+            verdicts = () if measure is None else tuple(measured(context, rollout, measure))
             with context.engine.begin() as conn:
                 now = clock(conn)
                 found = Rollouts(conn).get(rollout.id) or rollout

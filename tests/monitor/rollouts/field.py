@@ -15,13 +15,14 @@ from monitor.rollouts.plan import (
     FullStage,
     GradualStage,
     LimitedStage,
+    Mistake,
     Pace,
     RolloutPlan,
     ShadowStage,
 )
 from monitor.rollouts.rollout import Rollout
 from monitor.rollouts.signer import Signer
-from monitor.rollouts.snapshot import Scope, Snapshot
+from monitor.rollouts.snapshot import Lever, Scope, Snapshot
 from monitor.rollouts.verdict import Outcome, Verdict
 from monitor.services.context import Context
 from monitor.services.rollouts.advance import advance_all
@@ -37,10 +38,17 @@ from tests.monitor.installation import Installation
 from tests.rollouts.attempts import GATES, verdict
 from tests.rollouts.attempts import PLAN as SLOW
 
-NOW = Pace(min_duration_s=0.0, max_duration_s=3_600.0)
+NOW = Pace(min_duration_s=0.001, max_duration_s=3_600.0)
 PLAN: RolloutPlan = msgspec.structs.replace(
     SLOW,
     version="1",
+    objective=msgspec.structs.replace(
+        SLOW.objective, costs=(Mistake(truth="grizzly", prediction="*", cost=8.0),)
+    ),
+    levers=(Lever(prediction="grizzly", action="siren", min_confidence=0.9),),
+    traffic=msgspec.structs.replace(
+        SLOW.traffic, episodes_per_day=4e8, decisions_per_day=4e7, action_share=0.5
+    ),
     stages=(
         ShadowStage(pace=NOW, approvals=Approvals(n=1)),
         LimitedStage(pace=NOW, scope=Scope(units=("cam-03",), heartbeat_s=600.0)),

@@ -14,7 +14,7 @@ from monitor.errors import (
     NotFound,
     PersonNeeded,
     PlanChanged,
-    PlanRefused,
+    PlanInvalid,
     RolloutActive,
     RolloutRefused,
 )
@@ -24,6 +24,7 @@ from monitor.rollouts.snapshot import BUCKETS
 from monitor.rollouts.state import End, HoldReason
 from monitor.rollouts.verdict import Outcome, Verdict
 from monitor.services.context import Context
+from monitor.services.register import register
 from monitor.services.rollouts import tell
 from monitor.services.rollouts.advance import advance, advance_all
 from monitor.services.rollouts.start import retry, start
@@ -34,6 +35,7 @@ from monitor.store.engine import reading
 from monitor.store.kill_latches import KillLatches
 from monitor.store.outbox import Outbox
 from monitor.store.rollouts import Rollouts
+from tests.monitor.installation import write_bundle
 from tests.monitor.rollouts.field import ANN, BEN, EVE, NAME, PLAN, Field
 
 REPLACE = msgspec.structs.replace
@@ -207,15 +209,15 @@ def test_a_second_start_is_refused_in_words_for_each_case(field: Field) -> None:
 
 def test_plans_that_cannot_work_are_refused(field: Field) -> None:
     for plan, words in (
-        (REPLACE(PLAN, stages=PLAN.stages[1:]), "begins in shadow"),
-        (REPLACE(PLAN, stages=()), "begins in shadow"),
-        (REPLACE(PLAN, gates=()), "none is required"),
+        (REPLACE(PLAN, stages=PLAN.stages[1:]), "stages"),
+        (REPLACE(PLAN, stages=()), "stages"),
+        (REPLACE(PLAN, gates=()), "gates"),
     ):
-        with pytest.raises(PlanRefused, match=words):
+        with pytest.raises(PlanInvalid, match=words):
             field.start(plan)
-    with pytest.raises(NotFound, match=r"no version of bears 9\. There are 1"):
+    with pytest.raises(NotFound, match=r"no trusted model bears 9\. Trusted versions: 1"):
         field.start(REPLACE(PLAN, version="9"))
-    with pytest.raises(NotFound, match="no trusted bundle of the model wolves"):
+    with pytest.raises(NotFound, match="no trusted model wolves"):
         field.start(REPLACE(PLAN, model="wolves"))
 
 
@@ -320,13 +322,13 @@ def test_the_version_that_completed_acts_beside_the_next_and_comes_back(field: F
     field.climb(4)
     field.look()
     completed = field.route
-    with field.installation.engine.begin() as conn:
-        Bundles(conn).register("b" * 64, "bears", "2", "/b", True, "test", field.clock(conn))
+    bundle = write_bundle(field.installation.settings.store.bundles / "bears", version="2")
+    register(field.context.engine, bundle, serve=False, actor="test", now=field.context.clock())
     start(field.context, REPLACE(PLAN, name="bears-v8", version="2"), EVE, "better")
     incumbent = field.route.incumbent
     assert incumbent is not None
     assert (incumbent.version, incumbent.bundle_sha) == ("1", field.bundle.digest)
-    assert (field.route.stage, field.route.bundle_sha) == (Stage.SHADOW, "b" * 64)
+    assert (field.route.stage, field.route.bundle_sha) == (Stage.SHADOW, bundle.digest)
     tell.roll_back(field.context, "bears-v8", BEN, "worse")
     assert field.route.incumbent == incumbent
     tell.abort(field.context, "bears-v8", BEN, "enough")
