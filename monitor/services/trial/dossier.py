@@ -17,6 +17,7 @@ from monitor.rollouts.rollout import Rollout
 from monitor.rollouts.state import Running
 from monitor.rollouts.verdict import Outcome, Verdict
 from monitor.services.context import Context
+from monitor.services.seals import veiled
 from monitor.services.trial.case import TrialCase
 from monitor.services.trial.cases import read_cases
 from monitor.services.trial.report import ActionAlarm, TrialReport, first_of_episodes, report
@@ -113,6 +114,7 @@ def compile_dossier(context: Context, name: str, *, attempt: int | None = None) 
             if alarm.bundle_sha == rollout.bundle_sha and alarm.opened_at >= rollout.started_at
         ]
         events = Rollouts(conn).events(rollout.id)
+    alarms = veiled(context, alarms)
     verdicts = [msgspec.json.decode(each.document, type=Verdict) for each in stored.values()]
     order = {gate.id: place for place, gate in enumerate(rollout.plan.gates)}
     verdicts.sort(key=lambda verdict: order.get(verdict.gate, len(order)))
