@@ -1,8 +1,8 @@
 """Actions this gateway may still take today, of a budget that all gateways share.
 
 They are taken from the store a few at a time, beside the requests. The request path counts down a
-number and never waits: where none is left, a human acts. What was taken and not used is lost when
-the gateway ends or the day does, so the budget is never exceeded.
+number and never waits: where none is left, a human acts. A gateway that stops gives back what it
+did not use; one that dies takes it along, so the budget is never exceeded.
 """
 
 import logging
@@ -71,6 +71,20 @@ class Actions:
             self._failed = True
             return
         self._failed = False
+
+    def close(self) -> None:
+        """Give back what was not used, once no request can use it any more; never raises."""
+        with self._mutex:
+            held, self._held = self._held, {}
+        left = {model: each for model, each in held.items() if each[1] > 0}
+        if not left:
+            return
+        try:
+            with self._engine.begin() as conn:
+                for model, (budget, count) in left.items():
+                    SpentActions(conn).give_back(model, budget.attempt, budget.day, count)
+        except Exception as error:  # noqa: BLE001 - they are lost, which is the cautious mistake
+            log.warning("actions of the day's budget are not given back: %s", error)
 
     def _refill(self, snapshot: Snapshot, most: int) -> None:
         model, wanted = snapshot.model, max(1, min(MOST_HELD, most // _SHARE_HELD))

@@ -162,6 +162,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Context]:
         await asyncio.to_thread(upkeep.close)
         await asyncio.to_thread(models.close)
         await asyncio.to_thread(shadows.close)
+        await asyncio.to_thread(actions.close)
         if recorder is not None:
             await asyncio.to_thread(recorder.close, options.shutdown_s)
         await asyncio.to_thread(pictures.close, min(PICTURES_S, options.shutdown_s))

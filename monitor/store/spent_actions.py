@@ -1,7 +1,8 @@
 """How much of a day's budget of actions the gateways have taken, all of them together.
 
 A gateway takes a few actions at a time, before it needs them. What it has taken is spent, whether
-or not it acts: one that dies takes its rest with it, and the budget is never exceeded.
+or not it acts: one that dies takes its rest with it, and the budget is never exceeded. One that
+stops in order gives its rest back.
 """
 
 from datetime import date
@@ -57,6 +58,19 @@ class SpentActions:
                 .values(granted=granted + taken)
             )
         return taken
+
+    def give_back(self, model: str, attempt: int, day: date, count: int) -> None:
+        """Give back actions that were taken and will not be used."""
+        self._conn.execute(
+            update(spent_actions)
+            .where(
+                spent_actions.c.model == model,
+                spent_actions.c.attempt == attempt,
+                spent_actions.c.day == day,
+                spent_actions.c.granted >= count,
+            )
+            .values(granted=spent_actions.c.granted - count)
+        )
 
     def spent(self, model: str, attempt: int, day: date) -> int:
         """Read how many of a day's actions gateways have taken."""

@@ -75,6 +75,16 @@ def test_all_gateways_together_never_spend_more_than_the_day_has(engine: Engine)
     assert spent == 50
 
 
+def test_a_gateway_that_stops_gives_back_what_it_did_not_use(engine: Engine) -> None:
+    actions, snapshot = Actions(engine), limited(40)
+    actions.refill(plan_of(snapshot))
+    actions.spend(snapshot)
+    actions.close()
+    assert spend_all(actions, snapshot) == 0
+    with reading(engine) as conn:
+        assert SpentActions(conn).spent("bears", 1, datetime.now(UTC).date()) == 1
+
+
 def test_what_a_gateway_held_when_it_died_is_lost(engine: Engine) -> None:
     snapshot = limited(4)
     Actions(engine).refill(plan_of(snapshot))

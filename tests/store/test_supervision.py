@@ -38,6 +38,14 @@ def test_a_budget_that_was_lowered_below_what_is_taken_gives_nothing(engine: Eng
     assert take(engine, 5, most=9) == 1
 
 
+def test_what_is_given_back_can_be_taken_again(engine: Engine) -> None:
+    assert take(engine, 10) == 10
+    with engine.begin() as conn:
+        SpentActions(conn).give_back("bears", 1, DAY, 3)
+        SpentActions(conn).give_back("bears", 2, DAY, 3)  # nothing was taken of this one
+    assert take(engine, 9) == 3
+
+
 def test_gateways_that_ask_at_once_get_no_more_than_there_is(engine: Engine) -> None:
     with ThreadPoolExecutor(4) as pool:
         taken = list(pool.map(lambda _: take(engine, 3, most=20), range(12)))
