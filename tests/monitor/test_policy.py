@@ -44,7 +44,7 @@ def crossing(stream: StreamName = StreamName.SEMANTIC, position: int = 0) -> Cro
         at=START + timedelta(seconds=position),
         log_evidence=20.0,
         log_threshold=17.0,
-        strongest_bet="tail q=0.02 r=10",
+        strongest_bet="outliers 2 %",
         onset_event_id=f"event-{max(position - 10, 0)}",
         episodes_since_onset=10,
     )

@@ -47,7 +47,7 @@ def test_an_episode_of_one_frame_pays_what_the_frame_pays() -> None:
 
 
 def test_no_frames_are_no_episodes_and_nonsense_is_refused() -> None:
-    assert episode_log_e(BETS, [], []).shape == (0, 25)
+    assert episode_log_e(BETS, [], []).shape == (0, len(BETS.labels))
     with pytest.raises(ValueError, match="as many"):
         episode_log_e(BETS, [1, 2], [0])
     with pytest.raises(ValueError, match="numbered from 0"):

@@ -32,7 +32,7 @@ def alarm(now: datetime) -> Alarm:
         at=now,
         log_evidence=9.125,
         log_threshold=9.0,
-        strongest_bet="tail q=0.02 r=10",
+        strongest_bet="outliers 2 %",
         onset_event_id="e1",
         episodes_since_onset=8,
     )
