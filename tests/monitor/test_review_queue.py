@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from monitor.domain import Person, Role
+from monitor.domain import Person, Role, Stage
 from monitor.errors import AnswerRefused, NotFound, StaleLease
 from monitor.review.item import Action, ItemState, Phase, Why
 from monitor.services.context import Context
@@ -12,12 +13,13 @@ from monitor.services.decisions.decide import decide
 from monitor.services.decisions.rows import Delivery
 from monitor.services.review.enqueue import enqueue
 from monitor.services.review.hand_out import HandedItem, claim, release, renew
+from monitor.services.review.history import items
 from monitor.services.review.submit import Answer, submit, undo
 from monitor.settings import MonitorOptions, ReviewOptions
 from monitor.store.engine import reading
 from monitor.store.review import ReviewItems, ReviewReadings, Wanted
 from reference_data.bundle import Bundle
-from tests.monitor.installation import Installation
+from tests.monitor.installation import START, Installation
 
 ANNA = Person(name="anna", role=Role.OPERATOR)
 BEN = Person(name="ben", role=Role.OPERATOR)
@@ -219,3 +221,22 @@ def test_an_item_nobody_knows_is_refused_by_name(context: Context) -> None:
     unknown = Answer(item_id="nothing", token=1, action=Action.DELETE, label=None, key="k")
     with pytest.raises(NotFound, match="review item nothing"):
         submit(context, ANNA, unknown)
+
+
+def test_what_is_sealed_stays_hidden_from_readers_until_the_manual_process_has_decided(
+    installation: Installation, bundle: Bundle, context: Context
+) -> None:
+    event = installation.event(bundle, p_semantic=1e-4)
+    sealed = msgspec.structs.replace(
+        event, stage=Stage.SHADOW, attempt=1, commitment="c" * 64, nonce=b"n" * 32
+    )
+    installation.record([sealed])
+    enqueue(context)
+    item = _claimed(context)
+    taken = submit(context, ANNA, _answer(item))
+    assert (taken.prediction, taken.confidence) == (None, None)
+    [listed] = items(context, Wanted())
+    assert (listed.prediction, listed.reason, listed.subject) == (None, None, "sealed")
+    decide(context, [(1, {"event_id": event.event_id, "label": "black"})], DELIVERY, START)
+    [listed] = items(context, Wanted())
+    assert (listed.prediction, listed.subject) == (event.prediction, event.event_id)

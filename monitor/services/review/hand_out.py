@@ -1,5 +1,6 @@
 """Hand items to readers, renew what they have in hand, take back what they return unread."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -7,6 +8,7 @@ from monitor.domain import Person
 from monitor.errors import OptionInvalid
 from monitor.review.item import Lease, Origin, ReviewItem, Why
 from monitor.services.context import Context
+from monitor.services.seals import sealed_ids
 from monitor.store.bundles import Bundles
 from monitor.store.engine import database_now, reading
 from monitor.store.payloads import Payloads
@@ -60,13 +62,17 @@ def claim(context: Context, person: Person, wanted: Wanted, *, most: int = 1) ->
         lease = _length(context)
         handed = ReviewLeases(conn).claim(person.name, wanted, most, lease, now)
         said = ReviewReadings(conn).of_items([item.id for item, _ in handed])
+    sealed = sealed_among(context, [item for item, _ in handed])
     return [
         show(
             context,
             item,
             held,
-            blind=item.new.blind
-            and not any(each.reviewer == person.name for each in said.get(item.id, ())),
+            blind=item.id in sealed
+            or (
+                item.new.blind
+                and not any(each.reviewer == person.name for each in said.get(item.id, ()))
+            ),
         )
         for item, held in handed
     ]
@@ -98,6 +104,13 @@ def release(context: Context, person: Person, item_id: str, token: int) -> None:
         now = database_now(conn)
         held = Lease(item_id=item_id, reviewer=person.name, token=token, until=now)
         ReviewLeases(conn).release(held, now)
+
+
+def sealed_among(context: Context, items: Sequence[ReviewItem]) -> frozenset[str]:
+    """Find the items about inputs whose prediction is sealed: nobody may see it, read or not."""
+    subjects = {item.id: item.new.subject for item in items if item.new.origin is Origin.PRODUCTION}
+    sealed = sealed_ids(context, subjects.values())
+    return frozenset(item_id for item_id, subject in subjects.items() if subject in sealed)
 
 
 def vocabulary(context: Context, item: ReviewItem) -> tuple[str, ...]:

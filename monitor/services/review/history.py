@@ -16,7 +16,7 @@ from monitor.review.item import (
 )
 from monitor.review.resolution import blind_words, truth_of
 from monitor.services.context import Context
-from monitor.services.seals import sealed_ids
+from monitor.services.seals import HIDDEN, sealed_ids
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
 from monitor.store.review import Backlog, ReviewItems, ReviewReadings, Wanted
@@ -146,7 +146,8 @@ def _listed(item: ReviewItem, *, sealed: bool) -> ListedItem:
         purpose=purpose_of(new.reason),
         state=item.state,
         created_at=item.created_at,
-        subject=new.subject,
+        # That a sealed event is in the queue at all hints at what the model saw in it.
+        subject=HIDDEN if sealed else new.subject,
         reason=None if hidden else new.reason,
         inclusion_probability=None if hidden else new.inclusion_probability,
         prediction=None if hidden else new.prediction,

@@ -23,7 +23,7 @@ from monitor.review.item import (
 from monitor.review.resolution import Resolution, resolve, standing
 from monitor.review.sampling import priority
 from monitor.services.context import Context
-from monitor.services.review.hand_out import vocabulary
+from monitor.services.review.hand_out import sealed_among, vocabulary
 from monitor.store.engine import database_now, reading
 from monitor.store.review import (
     NewReading,
@@ -102,14 +102,14 @@ def submit(context: Context, person: Person, answer: Answer) -> Taken:
         if reading_id is None:
             raise AnswerRefused(item.id, f"the key {answer.key} is being used at this moment")
         found = conclude(conn, item, now)
-    sealed = item.new.stage == "shadow"
+    # What is sealed stays so until the manual process has decided, whoever reads it here.
+    sealed = bool(sealed_among(context, [item]))
     return Taken(
         reading_id=reading_id,
         item_id=item.id,
         state=found.state,
         repeated=False,
         phase=phase,
-        # What is sealed stays so until the manual process has decided, whoever reads it here.
         prediction=None if sealed else item.new.prediction,
         confidence=None if sealed else item.new.confidence,
     )
