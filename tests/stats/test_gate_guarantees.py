@@ -3,16 +3,26 @@ for. Every replicate is looked at after every unit; counts are judged by their b
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.stats import binom
 
+from benchmarks.gate_runs import (
+    NEVER,
+    Counts,
+    Flags,
+    Floats,
+    above,
+    ever,
+    fewest,
+    first,
+    play_arms,
+    successes,
+)
 from monitor.stats.gates import bounded_mean, paired_ratio, share_limit
 from monitor.stats.gates.flag_limits import healthy_rates
-from monitor.stats.gates.rate_ratio import log_evidence_against, share_of
+from monitor.stats.gates.rate_ratio import log_evidence_against
 from monitor.stats.gates.sample_ratio import log_evidence_of_mismatch
 from monitor.stats.gates.spike import log_spike_evidence
 from monitor.stats.gates.stream_drift import AT_ONCE, begin, play, worth_of_epoch
@@ -24,44 +34,10 @@ RUNS = 2_000
 ALPHA = 0.05
 SURE = 1e-4
 """Chance that a test here fails although its promise is kept."""
-NEVER = 10**9
-
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 
 def at_most(errors: int, runs: int, alpha: float) -> bool:
     return errors <= int(binom.ppf(1 - SURE, runs, alpha))
-
-
-def first(hits: Flags) -> Counts:
-    """Give the unit at which each replicate was decided, counted from 1."""
-    return np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, NEVER)
-
-
-def fewest(decides: Callable[[Floats, Floats], Flags], units: int) -> Floats:
-    """Give after every unit the fewest successes that decide; above n where none do.
-
-    The evidence rises with successes (`test_gate_values`), so that this is the gate itself,
-    looked at after every unit, without computing it anew for each replicate.
-    """
-    n = np.arange(1, units + 1, dtype=np.float64)
-    low, high = np.zeros(units), n + 1
-    while (low < high).any():
-        middle = np.floor((low + high) / 2)
-        yes = decides(np.minimum(middle, n), n) | (middle > n)
-        low, high = np.where(yes, low, middle + 1), np.where(yes, middle, high)
-    return low
-
-
-def successes(share: float, units: int, runs: int, seed: int) -> Counts:
-    rng = np.random.default_rng(seed)
-    return (rng.random((runs, units)) < share).cumsum(axis=1, dtype=np.int64)
-
-
-def above(limit: float) -> Callable[[Floats, Floats], Flags]:
-    return lambda k, n: share_limit.log_evidence_above(k, n, limit) >= math.log(1 / ALPHA)
 
 
 # Shares: agreement, recall, errors, latency -----------------------------------------------------
@@ -72,12 +48,20 @@ def test_a_share_at_its_limit_seldom_passes_and_seldom_fails(limit: float) -> No
     k = successes(limit, 5_000, RUNS, seed=1)
     n = np.arange(1, 5_001)
 
-    passed = (k >= fewest(above(limit), 5_000)).any(axis=1).sum()
-    failed = (n - k >= fewest(above(1 - limit), 5_000)).any(axis=1).sum()
+    passed = (k >= fewest(above(limit, ALPHA), 5_000)).any(axis=1).sum()
+    failed = (n - k >= fewest(above(1 - limit, ALPHA), 5_000)).any(axis=1).sum()
     assert at_most(passed, RUNS, ALPHA)
     assert at_most(failed, RUNS, ALPHA)
     # It is not so strict that it never errs: the promise is used up.
     assert passed > 0.3 * ALPHA * RUNS
+
+
+@pytest.mark.parametrize("limit", [0.5, 0.9, 0.95, 0.99])
+def test_the_exact_chance_that_a_share_at_its_limit_ever_passes_is_within_alpha(
+    limit: float,
+) -> None:
+    assert ever(fewest(above(limit, ALPHA), 5_000), limit) <= ALPHA
+    assert ever(fewest(above(1 - limit, ALPHA), 5_000), 1 - limit) <= ALPHA
 
 
 @pytest.mark.parametrize(
@@ -95,7 +79,7 @@ def test_a_good_share_passes_as_soon_as_published(
 ) -> None:
     k = successes(truth, 6_000, RUNS, seed=2)
 
-    decided = first(k >= fewest(above(limit), 6_000))
+    decided = first(k >= fewest(above(limit, ALPHA), 6_000))
     assert np.median(decided) <= 1.1 * median
     if late is not None:
         assert np.quantile(decided, 0.9) <= 1.1 * late
@@ -124,48 +108,21 @@ def test_a_repeated_test_of_one_look_would_break_the_promise() -> None:
 # Rates: doubled or halved ------------------------------------------------------------------------
 
 
-def arms(ratio: float, exposure: float, actions: int, seed: int) -> dict[str, Counts]:
-    """Play the two-armed gate: when it passed, failed and first held early."""
-    k = successes(share_of(ratio, exposure), actions, RUNS, seed)
-    n = np.arange(1, actions + 1)
-
-    def at_least(limit: float) -> Flags:
-        share = share_of(limit, exposure)
-        return k >= fewest(
-            lambda a, b: (log_evidence_against(a, b, share) >= math.log(20)) & (a > share * b),
-            actions,
-        )
-
-    def at_most_(limit: float) -> Flags:
-        share = share_of(limit, exposure)
-        return n - k >= fewest(
-            lambda a, b: (
-                (log_evidence_against(a, b, 1 - share) >= math.log(20)) & (a > (1 - share) * b)
-            ),
-            actions,
-        )
-
-    return {
-        "pass": first(at_least(0.5) & at_most_(2.0)),
-        "fail": first(at_least(2.0) | at_most_(0.5)),
-        "early": first(at_least(1.0) | at_most_(1.0)),
-    }
-
-
 def decided(found: Counts) -> int:
     return int((found < NEVER).sum())
 
 
 @pytest.mark.parametrize("exposure", [0.5, 0.05])
 def test_two_arms_seldom_say_what_is_not_so(exposure: float) -> None:
-    doubled, halved = arms(2.0, exposure, 5_000, 5), arms(0.5, exposure, 5_000, 6)
-    same = arms(1.0, exposure, 5_000, 7)
+    doubled, halved, same = (
+        play_arms(ratio, exposure, 5_000, RUNS, 5, ALPHA) for ratio in (2.0, 0.5, 1.0)
+    )
 
     for at_limit in (doubled, halved):
-        assert at_most(decided(at_limit["pass"]), RUNS, ALPHA)
-        assert at_most(decided(at_limit["fail"]), RUNS, ALPHA)
-    assert at_most(decided(same["early"]), RUNS, ALPHA)
-    assert at_most(decided(same["fail"]), RUNS, ALPHA)
+        assert at_most(decided(at_limit.passed), RUNS, ALPHA)
+        assert at_most(decided(at_limit.failed), RUNS, ALPHA)
+    assert at_most(decided(same.held), RUNS, ALPHA)
+    assert at_most(decided(same.failed), RUNS, ALPHA)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +145,8 @@ def test_two_arms_seldom_say_what_is_not_so(exposure: float) -> None:
 def test_two_arms_decide_as_soon_as_published(
     ratio: float, exposure: float, verdict: str, median: int, late: int
 ) -> None:
-    found = arms(ratio, exposure, 2_500, 8)[verdict]
+    arms = play_arms(ratio, exposure, 2_500, RUNS, 8, ALPHA)
+    found = {"pass": arms.passed, "early": arms.held, "fail": arms.failed}[verdict]
 
     # The published cells rest on 300 to 1,000 runs.
     assert np.median(found) <= 1.15 * median
