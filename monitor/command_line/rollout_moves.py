@@ -73,6 +73,10 @@ def show(
             help="Reproduce every transition from the log; exit 1 where anything does not agree.",
         ),
     ] = False,
+    dossier: Annotated[
+        Path | None,
+        typer.Option("--dossier", help="Write the evidence for going on or not to this page."),
+    ] = None,
     as_json: Json = False,
     config: Config = None,
 ) -> None:

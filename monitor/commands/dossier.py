@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from rich.markup import escape
-
-from monitor.commands.screen import console
 from monitor.services.context import Context
 from monitor.services.trial.dossier import compile_dossier
 
@@ -16,4 +13,3 @@ def write(context: Context, name: str, attempt: int | None, file: Path) -> None:
 
     found = compile_dossier(context, name, attempt=attempt)
     file.write_text(dossier_page(context, found), encoding="utf-8")
-    console.print(f"Written: {escape(str(file))}", soft_wrap=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from monitor.commands.dossier import write as write_dossier
 from monitor.commands.screen import clock, console, moment, print_json, table
 from monitor.rollouts.replay import Replay
 from monitor.rollouts.verdict import Outcome
@@ -25,9 +26,24 @@ DIGITS = 10
 """Digits of a hash on the screen; `--json` has them all."""
 
 
-def run(*, name: str, attempt: int | None, replay: bool, as_json: bool, config: Path | None) -> int:
-    """Show a rollout, or play its log again."""
+def run(
+    *,
+    name: str,
+    attempt: int | None,
+    replay: bool,
+    dossier: Path | None,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """Show a rollout, play its log again, or write its dossier."""
     with open_store(config) as context:
+        if dossier is not None:
+            write_dossier(context, name, attempt, dossier)
+            if as_json:
+                print_json({"written": dossier})
+            else:
+                console.print(f"Written: {escape(str(dossier))}", soft_wrap=True)
+            return 0
         if replay:
             played = replay_rollout(context, name, attempt=attempt)
             if as_json:

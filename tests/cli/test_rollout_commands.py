@@ -172,6 +172,16 @@ def test_a_forced_advance_says_why_and_who(
     assert moved["rollout"]["line"]["stage"] == "limited"
 
 
+def test_a_dossier_is_one_page(field: Field, run: Run, tmp_path: Path) -> None:
+    field.start()
+    page = tmp_path / "dossier.html"
+    code, out, err = run("show", NAME, "--dossier", str(page))
+    assert code == 0, err
+    assert "Written:" in out
+    assert NAME in page.read_text()
+    assert parsed(run, "show", NAME, "--dossier", str(page))["written"] == str(page)
+
+
 def test_status_has_a_line_for_each_rollout(
     field: Field, capsys: pytest.CaptureFixture[str]
 ) -> None:
