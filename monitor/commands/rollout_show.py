@@ -89,12 +89,15 @@ def report(found: RolloutReport, *, gates: bool = True) -> None:
             f"{escape(held.by)}: {escape(held.detail)}",
             soft_wrap=True,
         )
-    if gates:
-        _gates(found.gates)
+    if gates and line.awaiting is not None:
+        digest = line.awaiting.evidence_hash[:DIGITS]
+        _gates(found.asked_on, f"what people are asked about: evidence {digest}")
+    elif gates:
+        _gates(found.gates, "gates of this step")
     _waits(found)
 
 
-def _gates(gates: tuple[GateLine, ...]) -> None:
+def _gates(gates: tuple[GateLine, ...], title: str) -> None:
     rows = [
         (
             escape(each.gate) + (" (dry run)" if each.dry_run else ""),
@@ -109,7 +112,7 @@ def _gates(gates: tuple[GateLine, ...]) -> None:
         for each in gates
     ]
     columns = ("gate", "says", "n>", "estimate", "limit", "on fail", "looked at", "why")
-    console.print(table("gates of this step", columns, rows))
+    console.print(table(title, columns, rows))
 
 
 def _interval(each: GateLine) -> str | None:

@@ -116,6 +116,14 @@ def test_a_rollout_is_approved_moved_and_played_again(
     code, out, _ = run("show", NAME)
     assert code == 0
     assert "For limited, 1 must approve" in out
+    assert "what people are asked about: evidence" in out
+    asked_on = parsed(run, "show", NAME)["asked_on"]
+    assert [(each["gate"], each["outcome"]) for each in asked_on] == [
+        ("agreement", "pass"),
+        ("latency", "pass"),
+        ("recording", "pass"),
+        ("trial", "inconclusive"),
+    ]
     digest = parsed(run, "show", NAME)["line"]["awaiting"]["evidence_hash"]
     assert f"rollout approve {NAME} --evidence {digest[:12]}" in out
     yes = ("approve", NAME, "--evidence", digest[:12], "--reason", "fine")

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from monitor.domain import Stage
 from monitor.errors import NotFound
 from monitor.rollouts.blockers import blockers
@@ -142,6 +144,9 @@ class RolloutReport:
     approvals_needed: int
     """For the next step."""
     gates: tuple[GateLine, ...]
+    """As they were last measured."""
+    asked_on: tuple[GateLine, ...]
+    """As they stood when people were asked: what the evidence hash covers. Empty when nobody is."""
     latches: tuple[KillLatch, ...]
     supervised_at: datetime | None
     events: tuple[EventLine, ...]
@@ -220,7 +225,8 @@ def show_rollout(context: Context, name: str, *, attempt: int | None = None) -> 
         now = database_now(conn)
         evidence = gather(conn, rollout, verdicts, now)
         links = Rollouts(conn).events(rollout.id)
-    return _report(rollout, evidence, links, now)
+        frozen = _frozen(conn, rollout)
+    return _report(rollout, evidence, frozen, links, now)
 
 
 def replay_rollout(context: Context, name: str, *, attempt: int | None = None) -> Replay:
@@ -265,8 +271,22 @@ def _attempt(context: Context, name: str, attempt: int | None) -> Rollout:
     raise NotFound("attempt", f"{attempt} of the rollout {name}", way_out)
 
 
+def _frozen(conn: Connection, rollout: Rollout) -> Evidence | None:
+    """Read the evidence that people are asked about."""
+    awaiting = rollout.state.awaiting
+    if awaiting is None:
+        return None
+    document = Rollouts(conn).evidence(rollout.id).get(awaiting.evidence_hash)
+    what = f"the evidence {awaiting.evidence_hash[:12]}"
+    return None if document is None else Evidence.from_json(document, what)
+
+
 def _report(
-    rollout: Rollout, evidence: Evidence, links: list[Link], now: datetime
+    rollout: Rollout,
+    evidence: Evidence,
+    frozen: Evidence | None,
+    links: list[Link],
+    now: datetime,
 ) -> RolloutReport:
     state, awaiting = rollout.state, rollout.state.awaiting
     forced = awaiting is not None and awaiting.forced_by is not None
@@ -290,6 +310,9 @@ def _report(
         waits_for=waits,
         approvals_needed=max(rollout.position.approvals, awaiting.needed if awaiting else 0),
         gates=tuple(_gate(each) for each in look(rollout.plan, state, evidence)),
+        asked_on=()
+        if frozen is None
+        else tuple(_gate(each) for each in look(rollout.plan, state, frozen)),
         latches=evidence.latches,
         supervised_at=evidence.supervised_at,
         events=tuple(_event(link) for link in links),
