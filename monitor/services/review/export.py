@@ -7,6 +7,7 @@ training data keep their own place.
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,9 @@ def _training(
         if label is None:
             continue
         yield _Line(
-            path=row["path"] if wish.data is None else str((wish.data / row["path"]).resolve()),
+            path=row["path"]
+            if wish.data is None
+            else _seen_from(wish.out, wish.data / row["path"]),
             label=label,
             is_valid=split_of(row) == VALID,
             source=Origin.REFERENCE.value,
@@ -190,13 +193,17 @@ def _field(
         place = folder / f"{item.new.subject}.jpg"
         place.write_bytes(jpeg)
         yield _Line(
-            # Relative, so that the folder can be moved; a training item's path is absolute.
             path=place.relative_to(wish.out).as_posix(),
             label=item.truth,
             is_valid=_validates(item.new.unit or item.new.subject, wish.valid_share),
             source=Origin.PRODUCTION.value,
             decided_by=readers.get(item.id, ""),
         )
+
+
+def _seen_from(folder: Path, file: Path) -> str:
+    """Write a path as fastai joins it: it puts the folder before it, also where it is absolute."""
+    return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
 
 
 def _validates(unit: str, share: float) -> bool:
