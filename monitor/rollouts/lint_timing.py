@@ -27,7 +27,7 @@ def timing_remarks(plan: RolloutPlan, known: Surroundings) -> Iterator[Remark]:
             place += f" at {decision.share:g} %"
         if not decision.in_time:
             say = error if decision.required else warning
-            yield say(place, _too_slow(decision), _way_out(plan, decision))
+            yield say(place, _too_slow(plan, decision), _way_out(plan, decision))
         elif decision.late_days is not None and decision.late_days > decision.longest_days:
             yield warning(
                 place,
@@ -37,9 +37,9 @@ def timing_remarks(plan: RolloutPlan, known: Surroundings) -> Iterator[Remark]:
             )
 
 
-def _too_slow(decision: Decision) -> str:
+def _too_slow(plan: RolloutPlan, decision: Decision) -> str:
     if math.isinf(decision.days):
-        return f"{decision.gate} can never decide ({_why_never(decision)})"
+        return f"{decision.gate} can never decide ({_why_never(plan, decision)})"
     return (
         f"{decision.gate} needs {span(decision.days)} and the step ends after "
         f"{span(decision.longest_days)}: {decision.needed:,.0f} {decision.unit} at "
@@ -47,11 +47,11 @@ def _too_slow(decision: Decision) -> str:
     )
 
 
-def _why_never(decision: Decision) -> str:
+def _why_never(plan: RolloutPlan, decision: Decision) -> str:
     if decision.per_day <= 0:
         return f"there are no {decision.unit} to judge by"
     if decision.unit == "units":
-        return f"it asks for more units than the {decision.per_day:,.0f} there are"
+        return f"it asks for more units than the {plan.traffic.units:,} there are"
     return f"no number of {decision.unit} shows it, if {decision.assuming}"
 
 

@@ -188,7 +188,7 @@ def _needs(plan: RolloutPlan, gate: Gate, day: Daily, healthy: _Flagged) -> _Nee
             wait = share_below(high, high / 2, gate.alpha)
             return wait, "requests", requests, f"{high / 2:.2%} fail"
         case SampleRatioGate():
-            return _AT_ONCE, "units", float(plan.traffic.units), "units fall as planned"
+            return _AT_ONCE, "units", _units_seen(plan, gate.min_n), "units fall as planned"
         case DriftGate():
             return _AT_ONCE, "episodes", day.episodes, "nothing has moved"
         case EstimatedAccuracyGate():
@@ -199,6 +199,18 @@ def _needs(plan: RolloutPlan, gate: Gate, day: Daily, healthy: _Flagged) -> _Nee
             return _AT_ONCE, "requests", requests, "the query keeps its limits"
         case _:
             assert_never(gate)
+
+
+def _units_seen(plan: RolloutPlan, wanted: int) -> float:
+    """Give at which rate units show up a day until so many have, if all show up alike often.
+
+    Half a unit short of all of them stands for all: the last is long in coming.
+    """
+    units, episodes = float(plan.traffic.units), plan.traffic.episodes_per_day
+    if units < 1 or episodes <= 0:
+        return 0.0
+    n = min(max(1.0, float(wanted)), units - 0.5)
+    return n * episodes / (-units * math.log1p(-n / units))
 
 
 def _action_rate(gate: ActionRateGate, day: Daily) -> _Needs:

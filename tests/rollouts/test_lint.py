@@ -306,6 +306,18 @@ def test_a_check_of_arms_wants_no_more_units_than_there_are() -> None:
     assert "arms can never decide (it asks for more units than the 200 there are)" in said[0]
 
 
+def test_units_that_show_up_all_day_are_soon_seen() -> None:
+    plan = _changed(
+        lambda data: [
+            data["gates"][6].update(min_n=100),
+            data["traffic"].update(units=200, episodes_per_day=4000),
+        ]
+    )
+    arms = [each for each in decisions(plan) if each.gate == "arms"]
+    # Half of 200 are seen after 200 · ln 2 = 139 of 4,000 episodes: 50 minutes.
+    assert {round(each.days * 24 * 60) for each in arms} == {50}
+
+
 def test_a_drift_gate_on_an_uncertified_reference_proves_nothing() -> None:
     known = Surroundings(certified=False)
     (said,) = _said(PLAN, Gravity.ERROR, known)
