@@ -6,6 +6,7 @@ reads an attribute and never waits.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from monitor.rollouts.kill import KillLatch, is_killed
 from monitor.rollouts.snapshot import Snapshot
 from monitor.store.bundles import Bundles, RegisteredBundle
-from monitor.store.engine import reading
+from monitor.store.engine import database_now, reading
+from monitor.store.job_runs import LOOKS_AT_GATES, JobRuns
 from monitor.store.keys import KeyRing, Keys
 from monitor.store.kill_latches import KillLatches
 from monitor.store.migration import check_current
@@ -40,6 +42,8 @@ class Plan:
     keys: KeyRing
     silent_s: Mapping[str, float]
     """Seconds since a supervisor's last word when this was read, by model."""
+    unlooked_s: float = math.inf
+    """Seconds since a monitor last looked through the gates of rollouts when this was read."""
 
 
 class PlanSource(Protocol):
@@ -75,7 +79,14 @@ class StorePlans:
                 latches=tuple(KillLatches(conn).armed()),
                 keys=Keys(conn).all(),
                 silent_s=Supervisors(conn).silent_s(),
+                unlooked_s=_since_look(conn),
             )
+
+
+def _since_look(conn: Connection) -> float:
+    last = JobRuns(conn).last_success(LOOKS_AT_GATES)
+    # The monitor's clock wrote it; ahead of the store's is no time ago.
+    return math.inf if last is None else max(0.0, (database_now(conn) - last).total_seconds())
 
 
 class PlanKeeper:
@@ -127,6 +138,11 @@ class PlanKeeper:
         if known is None or (silent := known[0].silent_s.get(model)) is None:
             return None
         return silent + (self._monotonic() - known[1])
+
+    def unlooked_s(self) -> float:
+        """Seconds since a monitor last looked through the gates of rollouts; infinite for never."""
+        known = self._known
+        return math.inf if known is None else known[0].unlooked_s + self._monotonic() - known[1]
 
     def killed(self, model: str, version: str | None, unit: str | None) -> bool:
         """Tell whether a latch or the local kill file covers a request."""

@@ -256,6 +256,7 @@ class Predicting:
                 killed=keeper.killed(snapshot.model, target.version, subject.unit),
                 plan_age_s=keeper.age_s(),
                 silent_s=keeper.silent_s(snapshot.model),
+                unlooked_s=keeper.unlooked_s(),
                 actions_left=self.actions.left(snapshot, case.at),
             ),
         )

@@ -62,6 +62,8 @@ class Reason(StrEnum):
     """The actions of this day are used up."""
     UNSUPERVISED = "unsupervised"
     """No supervisor has been heard of for longer than the plan allows."""
+    UNWATCHED = "unwatched"
+    """No monitor has looked at the rollout's gates for longer than the plan may age."""
     HOLD_OUT = "hold_out"
     """Drawn for the permanent human hold-out."""
     CONTROL = "control"

@@ -24,7 +24,7 @@ from monitor.services.retain import retain
 from monitor.services.review.enqueue import enqueue
 from monitor.services.rollouts.advance import advance_all
 from monitor.services.trial.second_look import ask
-from monitor.store.job_runs import JobRuns
+from monitor.store.job_runs import LOOKS_AT_GATES, JobRuns
 
 KEEP_RUNS = timedelta(days=7)
 """How long the outcome of a run is remembered."""
@@ -59,7 +59,9 @@ def schedule(context: Context) -> tuple[Job, ...]:
             work=lambda: ingest(context, context.clock()),
         ),
         Job(name="assess", every_s=options.windows_every_s, work=lambda: assess(context)),
-        Job(name="advance", every_s=options.rollouts_every_s, work=lambda: advance_all(context)),
+        Job(
+            name=LOOKS_AT_GATES, every_s=options.rollouts_every_s, work=lambda: advance_all(context)
+        ),
         Job(
             name="deliver",
             every_s=options.deliver_every_s,

@@ -40,6 +40,8 @@ class Standing:
     """Seconds since the plan was last confirmed by the store."""
     silent_s: float | None = None
     """Seconds since a supervisor's last word; ``None`` when there was none."""
+    unlooked_s: float = 0.0
+    """Seconds since a monitor last looked through the gates of rollouts; infinite for never."""
     actions_left: int = 0
     """Actions this gateway may still take of the day's budget, where the plan has one."""
 
@@ -183,6 +185,12 @@ def _decide(
     watched = not is_candidate or is_supervised(snapshot.scope, standing.silent_s)
     if assigned.refusal in {None, Reason.HOLD_OUT} and not watched:
         return Reason.UNSUPERVISED, None
+    if (
+        assigned.refusal in {None, Reason.HOLD_OUT}
+        and is_candidate
+        and _unwatched(snapshot, standing)
+    ):
+        return Reason.UNWATCHED, None
     if assigned.refusal is not None:
         return assigned.refusal, None
     rules = snapshot if is_candidate or snapshot.incumbent is None else snapshot.incumbent
@@ -196,6 +204,13 @@ def _decide(
     if is_candidate and budget_of(snapshot) is not None and not standing.actions_left > 0:
         return Reason.BUDGET_SPENT, None
     return Reason.EXPOSED, lever.action
+
+
+def _unwatched(snapshot: Snapshot, standing: Standing) -> bool:
+    """Tell whether a rollout is under way whose gates nobody reads: nothing would stop it."""
+    under_way = snapshot.rollout is not None and snapshot.stage is not Stage.COMPLETED
+    # Written so that a time that is no number counts as none.
+    return under_way and not 0.0 <= standing.unlooked_s <= snapshot.max_staleness_s
 
 
 def _lever(levers: tuple[Lever, ...], case: Case) -> tuple[Lever | None, bool]:

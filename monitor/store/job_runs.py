@@ -9,6 +9,9 @@ from uuid6 import uuid7
 
 from monitor.store.schema import job_runs
 
+LOOKS_AT_GATES = "advance"
+"""The job that measures the gates of rollouts: gateways let nothing act long after its last run."""
+
 
 class RunStatus(StrEnum):
     """How a run stands."""

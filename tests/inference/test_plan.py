@@ -1,5 +1,6 @@
 """The last known plan, its age, and what stops a model."""
 
+import math
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from sqlalchemy import text
 from inference.episodes import Episodes
 from inference.plan import Plan, PlanKeeper, StorePlans
 from monitor.rollouts.kill import EVERYTHING, KillLatch, KillScope
-from monitor.store.engine import connect
+from monitor.store.engine import connect, database_now
+from monitor.store.job_runs import JobRuns
 from monitor.store.keys import KeyRing
 from monitor.store.migration import migrate
 from monitor.store.settings import StoreSettings
@@ -138,6 +140,24 @@ def test_memory_is_bounded_and_keeps_the_units_seen_last() -> None:
     assert len(episodes) == 3
     assert episodes.assign("m", "u9", "x", at(11), 60) == "e9"
     assert episodes.assign("m", "u0", "y", at(11), 60) == "y"
+
+
+def test_a_gateway_knows_how_long_ago_a_monitor_looked_at_the_gates(tmp_path: Path) -> None:
+    engine = connect(StoreSettings(home=tmp_path))
+    migrate(engine)
+    clock = Clock()
+    keeper = PlanKeeper(StorePlans(engine), tmp_path / "KILL", every_s=60, monotonic=clock)
+    keeper.poll()
+    assert keeper.unlooked_s() == math.inf
+    with engine.begin() as conn:
+        runs, now = JobRuns(conn), database_now(conn)
+        runs.succeed(runs.start("advance", "a monitor", now), "{}", now - timedelta(seconds=30))
+        runs.fail(runs.start("advance", "a monitor", now), "no", now)
+    keeper.poll()
+    assert 30 <= keeper.unlooked_s() < 60
+    clock.now += 100
+    assert 130 <= keeper.unlooked_s() < 160
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,17 @@ def test_a_plan_of_doubtful_age_counts_as_stale(age: float) -> None:
     assert (routing.actor, routing.reason) == (Actor.HUMAN, Reason.PLAN_STALE)
 
 
+@pytest.mark.parametrize("since", [60.001, math.inf, math.nan, -1.0])
+def test_a_rollout_whose_gates_no_monitor_reads_acts_on_nothing(since: float) -> None:
+    alone = replace(FINE, unlooked_s=since)
+    routing = _route(standing=alone, **EXPOSING, rollout="bears-v7")
+    assert (routing.actor, routing.reason) == (Actor.HUMAN, Reason.UNWATCHED)
+    assert routing.arm is Arm.TREATMENT
+    # Of one that is over there is nothing to read any more.
+    over = {**EXPOSING, "stage": Stage.COMPLETED}
+    assert _route(standing=alone, **over, rollout="bears-v7").action == "warn"
+
+
 NOON = Hours(tz="UTC", days=tuple(range(7)), start="12:00", end="15:00")
 NIGHT = Hours(tz="UTC", days=tuple(range(7)), start="00:00", end="05:00")
 SCOPE = Scope(units=("cam-01",), hours=(NOON,), actions_per_day=9, heartbeat_s=600)
