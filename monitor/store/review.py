@@ -91,19 +91,29 @@ class ReviewItems:
         -------
             How many were new.
         """
-        added = 0
-        for item in items:
-            done = self._conn.execute(
-                insert(self._conn, review_items)
-                .values(
-                    id=str(uuid7()), state=ItemState.OPEN.value, created_at=now, **_columns(item)
-                )
-                .on_conflict_do_nothing(
-                    index_elements=["model", "bundle_sha", "origin", "subject", "purpose"]
-                )
+        fresh = {"state": ItemState.OPEN.value, "created_at": now}
+        rows = [{"id": str(uuid7()), **fresh, **_columns(item)} for item in items]
+        if not rows:
+            return 0
+        # All at once: one by one they would hold the only writer's place for seconds.
+        done = self._conn.execute(
+            insert(self._conn, review_items).on_conflict_do_nothing(
+                index_elements=["model", "bundle_sha", "origin", "subject", "purpose"]
+            ),
+            rows,
+        )
+        return done.rowcount
+
+    def subjects(self, model: str, bundle_sha: str, purpose: Purpose) -> set[str]:
+        """Read which subjects of a bundle have an item of a purpose."""
+        found = self._conn.scalars(
+            select(review_items.c.subject).where(
+                review_items.c.model == model,
+                review_items.c.bundle_sha == bundle_sha,
+                review_items.c.purpose == purpose.value,
             )
-            added += done.rowcount
-        return added
+        )
+        return set(found)
 
     def redraw(self, item: NewItem) -> None:
         """Raise the chance of an item that was drawn before more was known of it.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from monitor.domain import Stage
-from monitor.review.item import NewItem, Origin, Why
+from monitor.review.item import NewItem, Origin, Purpose, Why, purpose_of
 from monitor.review.sampling import priority
 from monitor.rollouts.plan import Trial
 from monitor.rollouts.rollout import Rollout
@@ -44,10 +44,23 @@ def ask(context: Context) -> list[Asked]:
 def ask_about(context: Context, rollout: Rollout) -> Asked:
     """Ask for the readings that one trial wants; a case asked about already stays as it is."""
     cases = read_cases(context, rollout)
-    items = list(wanted_readings(rollout, cases))
+    items = _new(context, rollout, wanted_readings(rollout, cases))
+    if not items:
+        return Asked(rollout=rollout.name, cases=len(cases), items=0)
     with context.engine.begin() as conn:
         added = ReviewItems(conn).add(items, database_now(conn))
     return Asked(rollout=rollout.name, cases=len(cases), items=added)
+
+
+def _new(context: Context, rollout: Rollout, items: Iterable[NewItem]) -> list[NewItem]:
+    """Leave out what is in the queue already, before anybody has to wait for writing."""
+    with reading(context.engine) as conn:
+        queue = ReviewItems(conn)
+        known = {
+            purpose: queue.subjects(rollout.model, rollout.bundle_sha, purpose)
+            for purpose in (Purpose.SECOND_READING, Purpose.ADJUDICATION)
+        }
+    return [item for item in items if item.subject not in known[purpose_of(item.reason)]]
 
 
 def wanted_readings(rollout: Rollout, cases: Iterable[TrialCase]) -> Iterator[NewItem]:
