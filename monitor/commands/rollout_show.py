@@ -89,6 +89,9 @@ def report(found: RolloutReport, *, gates: bool = True) -> None:
             f"{escape(held.by)}: {escape(held.detail)}",
             soft_wrap=True,
         )
+    if line.unwatched:
+        named = escape("; ".join(line.unwatched))
+        console.print(f"[yellow]nothing watches for:[/] {named}", soft_wrap=True)
     if gates and line.awaiting is not None:
         digest = line.awaiting.evidence_hash[:DIGITS]
         _gates(found.asked_on, f"what people are asked about: evidence {digest}")

@@ -100,7 +100,11 @@ def render(found: InstallationStatus) -> RenderableType:
             f"[yellow]{found.unrouted.rejected} requests of the last hour named no model that is "
             "served:[/] `fieldwatch events --rejected`"
         )
-    parts += [_rollout(line) for line in found.rollouts]
+    for line in found.rollouts:
+        parts.append(_rollout(line))
+        if line.unwatched and line.ended is None:
+            named = escape("; ".join(line.unwatched))
+            parts.append(f"[yellow]rollout {escape(line.name)}: nothing watches for[/] {named}")
     parts += [
         f"[red]kill latch armed:[/] {latch.scope} {escape(latch.key)} by "
         f"{escape(latch.armed_by)}: {escape(latch.reason)}"

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from sqlalchemy import text
 
 from monitor.cli import main
 from monitor.domain import Role
+from monitor.rollouts.plan import Risk
 from monitor.rollouts.verdict import Outcome
 from monitor.services import key_desk
-from tests.monitor.rollouts.field import NAME, Field
+from tests.monitor.rollouts.field import NAME, PLAN, Field
 
 Run = Callable[..., tuple[int, str, str]]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "bears_rollout.yaml"
@@ -197,3 +199,16 @@ def test_status_has_a_line_for_each_rollout(
     with pytest.raises(SystemExit):
         main(["status"])
     assert f"rollout {NAME} of bears 1: shadow, running since" in capsys.readouterr().out
+
+
+def test_a_risk_that_nothing_would_show_is_named_by_status_and_show(
+    field: Field, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    risks = (Risk(name="ranger ignores alerts"), Risk(name="night", signal="domain_drift"))
+    field.start(msgspec.structs.replace(PLAN, risks=risks))
+    with pytest.raises(SystemExit):
+        main(["status"])
+    out = capsys.readouterr().out
+    assert "nothing watches for ranger ignores alerts" in out
+    assert "night" not in out.partition("nothing watches for")[2].splitlines()[0]
+    assert "nothing watches for: ranger ignores alerts" in run("show", NAME)[1]

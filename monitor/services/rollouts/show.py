@@ -15,6 +15,7 @@ from monitor.rollouts.kill import KillLatch
 from monitor.rollouts.look import Look, look
 from monitor.rollouts.machine import valid_approvals
 from monitor.rollouts.plan import Position, positions
+from monitor.rollouts.premortem import unmonitored
 from monitor.rollouts.replay import Log, Replay, replay, where
 from monitor.rollouts.rollout import Rollout
 from monitor.rollouts.state import End, HoldReason
@@ -120,6 +121,8 @@ class RolloutLine:
     awaiting: AskedLine | None
     ended: EndLine | None
     started_at: datetime
+    unwatched: tuple[str, ...]
+    """Risks of the premortem that nothing would show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +185,7 @@ def summarise(rollout: Rollout) -> RolloutLine:
         awaiting=_asked(rollout),
         ended=_end(rollout),
         started_at=rollout.started_at,
+        unwatched=tuple(risk.name for risk in unmonitored(rollout.plan)),
     )
 
 
