@@ -105,10 +105,12 @@ def test_the_schedule_runs_every_job_and_stops_when_told(installation: Installat
     assert jobs == {
         "ingest",
         "assess",
+        "advance",
         "deliver",
         "gauge",
         "compact",
         "queue",
+        "trial",
         "retain",
         "forget_runs",
     }
