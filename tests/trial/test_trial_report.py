@@ -16,8 +16,9 @@ from monitor.services.trial.report import (
     price,
     report,
 )
-from monitor.services.trial.second_look import adjudication_chance, drawn
+from monitor.services.trial.second_look import adjudication_chance, drawn, wanted_readings
 from monitor.stats.gates.paired_ratio import paired_ratio
+from tests.rollouts.attempts import Attempt
 from tests.rollouts.plans import BEARS
 
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -155,3 +156,26 @@ def test_errors_of_both_are_unbiased_and_covered_though_only_some_agreements_are
     mean, spread = np.mean(estimates, axis=0), np.std(estimates, axis=0)
     assert (np.abs(mean - truth) < 4 * spread / rounds**0.5).all(), (mean, truth)
     assert (covered >= stats.binom.ppf(1e-4, rounds, 0.95)).all(), covered
+
+
+def test_cases_read_so_far_are_a_fair_sample_of_those_asked_for() -> None:
+    """Half of the queue is read: doubtful cases and disagreements must not have come first."""
+    design = Trial(second_reader_share=0.0, adjudicated_agreement_share=0.5)
+    rollout = Attempt(msgspec.structs.replace(BEARS, trial=design)).rollout
+    cases = [
+        _case(
+            n,
+            "grizzly" if n % 5 == 0 else "black",
+            "black",
+            event_id=f"e{n}",
+            confidence=0.3 if n % 5 == 0 else 0.99,
+        )
+        for n in range(4_000)
+    ]
+    asked = sorted(wanted_readings(rollout, cases), key=lambda item: -item.priority)
+    read = asked[: len(asked) // 2]
+    disagreeing = sum(item.prediction == "grizzly" for item in read)
+    # Every disagreement is asked about: 800 of some 2,400.
+    share = 800 / len(asked)
+    low, high = stats.hypergeom.interval(1 - 1e-6, len(asked), 800, len(read))
+    assert low <= disagreeing <= high, f"{disagreeing} of {len(read)}, not about {share:.0%}"

@@ -3,7 +3,8 @@
 A random share of decided cases goes to a second reader, who sees neither the first reader's answer
 nor the model's. Every disagreement of model and human is adjudicated, and a random share of their
 agreements: were only disagreements looked at, what both get wrong would never be found, and the
-error of neither could be known (verification bias). Chances are drawn by a hash of the event, so a
+error of neither could be known (verification bias). They are read in random order, so that at any
+time those read are a fair sample of those asked for. Chances are drawn by a hash of the event, so a
 case looked at again is drawn alike.
 """
 
@@ -94,7 +95,9 @@ def _item(rollout: Rollout, case: TrialCase, reason: Why, chance: float) -> NewI
         reason=reason,
         inclusion_probability=chance,
         audit=False,
-        priority=priority(reason, case.confidence),
+        # In random order: were the doubtful ones read first, those read so far would be worse than
+        # the rest, and so would every estimate made before the last is read.
+        priority=priority(reason, None) + 0.5 * drawn("order", case.event_id),
         blind=True,
         case_id=case.case_id,
         unit=case.unit,
