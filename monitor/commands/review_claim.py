@@ -10,7 +10,7 @@ from monitor.errors import NotFound
 from monitor.services.context import Context
 from monitor.services.review import hand_out, history
 from monitor.services.review.hand_out import HandedItem
-from monitor.store.review import Wanted
+from monitor.store.review_items import Wanted
 from monitor.wiring import open_store
 
 

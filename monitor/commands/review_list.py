@@ -5,7 +5,7 @@ from pathlib import Path
 from monitor.commands.screen import console, moment, print_json, table
 from monitor.review.item import ItemState
 from monitor.services.review import history
-from monitor.store.review import Wanted
+from monitor.store.review_items import Wanted
 from monitor.wiring import open_store
 
 WAITING = (ItemState.OPEN, ItemState.CONFLICTING)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from monitor.review.item import Action, ItemState, Lease, Origin, Purpose
 from monitor.services.review import hand_out, history
 from monitor.services.review import submit as answers
-from monitor.store.review import Backlog, Wanted
+from monitor.store.review_items import Backlog, Wanted
 from monitor.web.api import By, InContext, Limit
 from monitor.web.manual import describe
 

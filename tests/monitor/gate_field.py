@@ -23,7 +23,7 @@ from monitor.services.gates.measure import measure
 from monitor.settings import MonitorOptions
 from monitor.store.event import Event
 from monitor.store.gates import GateVerdicts, StoredVerdict
-from monitor.store.review import ReviewItems
+from monitor.store.review_items import ReviewItems
 from monitor.store.rollouts import Rollouts
 from tests.monitor.installation import START, Installation, held_out_rows
 from tests.rollouts.plans import BEARS

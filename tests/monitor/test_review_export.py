@@ -25,7 +25,7 @@ from monitor.settings import MonitorOptions, ReviewOptions
 from monitor.store.bundles import Bundles
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads, reference_of
-from monitor.store.review import Wanted
+from monitor.store.review_items import Wanted
 from monitor.store.routes import Routes
 from tests.monitor.installation import VOCAB, Installation
 

@@ -17,7 +17,8 @@ from monitor.services.review.history import items
 from monitor.services.review.submit import Answer, submit, undo
 from monitor.settings import MonitorOptions, ReviewOptions
 from monitor.store.engine import reading
-from monitor.store.review import ReviewItems, ReviewReadings, Wanted
+from monitor.store.review_items import ReviewItems, Wanted
+from monitor.store.review_readings import ReviewReadings
 from reference_data.bundle import Bundle
 from tests.monitor.installation import START, Installation
 

@@ -8,14 +8,10 @@ from sqlalchemy import Engine
 from monitor.errors import StaleLease
 from monitor.review.item import Action, ItemState, NewItem, Origin, Phase, Why
 from monitor.review.resolution import Resolution
-from monitor.store.review import (
-    NewReading,
-    ReviewCursors,
-    ReviewItems,
-    ReviewLeases,
-    ReviewReadings,
-    Wanted,
-)
+from monitor.store.review_cursors import ReviewCursors
+from monitor.store.review_items import ReviewItems, Wanted
+from monitor.store.review_leases import ReviewLeases
+from monitor.store.review_readings import NewReading, ReviewReadings
 
 LEASE = timedelta(minutes=10)
 

@@ -13,7 +13,7 @@ from monitor.services.review.hand_out import claim
 from monitor.services.review.submit import Answer, submit
 from monitor.services.trial.second_look import ask
 from monitor.services.trial.show import show_trial
-from monitor.store.review import Wanted
+from monitor.store.review_items import Wanted
 from reference_data.bundle import Bundle
 from tests.monitor.installation import Installation
 from tests.trial.trials import begin, decide_cases, shadow_event

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from monitor.review.item import Action, ItemState, Origin, Purpose
 from monitor.rollouts.rollout import Rollout
 from monitor.services.trial.case import NOT_ANY_CLASS
-from monitor.store.review import ReviewItems, Wanted
+from monitor.store.review_items import ReviewItems, Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from monitor.review.sampling import Draw, Facts, Rates, draw
 from monitor.services.context import Context
 from monitor.store.decisions import Decision, Decisions, standing
 from monitor.store.engine import database_now, reading
-from monitor.store.review import ReviewCursors, ReviewItems
+from monitor.store.review_cursors import ReviewCursors
+from monitor.store.review_items import ReviewItems
 from monitor.store.routes import Routes
 
 COLUMNS = (

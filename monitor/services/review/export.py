@@ -20,7 +20,8 @@ from monitor.services.review.import_reference import VALID, reference_rows, spli
 from monitor.store.bundles import Bundles
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
-from monitor.store.review import ReviewItems, ReviewReadings, Wanted
+from monitor.store.review_items import ReviewItems, Wanted
+from monitor.store.review_readings import ReviewReadings
 from monitor.store.routes import Routes
 
 COLUMNS = ("path", "label", "is_valid", "source", "decided_by")

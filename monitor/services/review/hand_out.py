@@ -12,7 +12,9 @@ from monitor.services.seals import sealed_ids
 from monitor.store.bundles import Bundles
 from monitor.store.engine import database_now, reading
 from monitor.store.payloads import Payloads
-from monitor.store.review import ReviewLeases, ReviewReadings, Wanted
+from monitor.store.review_items import Wanted
+from monitor.store.review_leases import ReviewLeases
+from monitor.store.review_readings import ReviewReadings
 from reference_data.errors import BundleError
 
 MOST_AT_ONCE = 50

@@ -19,7 +19,8 @@ from monitor.services.context import Context
 from monitor.services.seals import HIDDEN, sealed_ids
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
-from monitor.store.review import Backlog, ReviewItems, ReviewReadings, Wanted
+from monitor.store.review_items import Backlog, ReviewItems, Wanted
+from monitor.store.review_readings import ReviewReadings
 
 ALL = 1_000_000
 

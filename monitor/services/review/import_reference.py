@@ -23,7 +23,7 @@ from monitor.store.audit import Audit
 from monitor.store.bundles import Bundles
 from monitor.store.engine import database_now, reading
 from monitor.store.payloads import Payloads, reference_of
-from monitor.store.review import ReviewItems
+from monitor.store.review_items import ReviewItems
 from monitor.store.routes import Routes
 from reference_data.errors import InputRejected
 from reference_data.preprocess import UNLIMITED

@@ -25,12 +25,9 @@ from monitor.review.sampling import priority
 from monitor.services.context import Context
 from monitor.services.review.hand_out import sealed_among, vocabulary
 from monitor.store.engine import database_now, reading
-from monitor.store.review import (
-    NewReading,
-    ReviewItems,
-    ReviewLeases,
-    ReviewReadings,
-)
+from monitor.store.review_items import ReviewItems
+from monitor.store.review_leases import ReviewLeases
+from monitor.store.review_readings import NewReading, ReviewReadings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

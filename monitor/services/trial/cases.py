@@ -13,7 +13,8 @@ from monitor.services.context import Context
 from monitor.services.trial.case import NOT_ANY_CLASS, TrialCase
 from monitor.store.decisions import Decision, Decisions, standing
 from monitor.store.engine import reading
-from monitor.store.review import ReviewItems, ReviewReadings, Wanted
+from monitor.store.review_items import ReviewItems, Wanted
+from monitor.store.review_readings import ReviewReadings
 
 COLUMNS = (
     *("event_id", "case_id", "episode_id", "at", "unit", "segment", "status", "bundle_sha"),

@@ -21,7 +21,7 @@ from monitor.services.context import Context
 from monitor.services.trial.case import TrialCase
 from monitor.services.trial.cases import read_cases
 from monitor.store.engine import database_now, reading
-from monitor.store.review import ReviewItems
+from monitor.store.review_items import ReviewItems
 from monitor.store.rollouts import Rollouts
 
 
