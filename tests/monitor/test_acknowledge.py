@@ -70,10 +70,12 @@ def test_the_streams_begin_again_and_the_alarm_stands_and_resolves(
     installation: Installation,
 ) -> None:
     bundle = installation.serve()
-    installation.novel(bundle, 33)
+    installation.novel(bundle, 35)
     ingest(monitor(installation), installation.clock)
     alarm = the_alarm(installation)
     held = budget.look(monitor(installation))
+    assert semantic(installation).log_evidence is not None
+    assert semantic(installation, Mode.BALANCED).log_evidence is not None
 
     context = monitor(installation)
     done = acknowledge(context, alarm.id[:30], "ann", "new camera", installation.clock)

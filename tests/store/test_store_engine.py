@@ -1,6 +1,5 @@
 """Connections: who waits for whom, what a failure is called, what an import costs."""
 
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -27,6 +26,7 @@ from monitor.store.engine import connect, reading
 from monitor.store.kill_latches import KillLatches
 from monitor.store.schema import cursors
 from monitor.store.settings import StoreSettings
+from tests.templates import migrated
 
 
 def test_a_reader_waits_for_no_writer_and_sees_one_moment(engine: Engine, now: datetime) -> None:
@@ -154,19 +154,19 @@ print(sorted(heavy & sys.modules.keys()))
 
 
 def test_a_database_file_that_was_replaced_is_read_and_a_deleted_one_is_missed(
-    tmp_path: Path, empty_sqlite: Path, now: datetime
+    tmp_path: Path, now: datetime
 ) -> None:
     """As after a backup was put back under processes that run."""
     settings = StoreSettings(home=tmp_path)
     file = tmp_path / "state.db"
-    shutil.copy(empty_sqlite, file)
-    engine = connect(settings)
+    engine = migrated(settings)
     with engine.begin() as connection:
         KillLatches(connection).arm(KillScope.INSTALLATION, EVERYTHING, "anna", "odd", now)
-    shutil.copy(empty_sqlite, tmp_path / "backup")
+    backup = StoreSettings(home=tmp_path / "backup")
+    migrated(backup).dispose()
     for leftover in tmp_path.glob("state.db-*"):
         leftover.unlink()
-    (tmp_path / "backup").replace(file)
+    (backup.home / "state.db").replace(file)
     with reading(engine) as connection:
         assert KillLatches(connection).armed() == []
     file.unlink()
