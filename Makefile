@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 TIMED := .ci/timed
 
-.PHONY: help demo test install lint types contract unit stores statistics torch servers docs pins bench-peers clean
+.PHONY: help demo test install lint types contract tests unit stores statistics torch servers docs pins bench-peers clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -25,10 +25,7 @@ test: ## Lint, strict types, import contract and every test, with timings
 	@$(TIMED) lint $(MAKE) --no-print-directory lint
 	@$(TIMED) types $(MAKE) --no-print-directory types
 	@$(TIMED) contract $(MAKE) --no-print-directory contract
-	@$(TIMED) unit $(MAKE) --no-print-directory unit
-	@$(TIMED) stores $(MAKE) --no-print-directory stores
-	@$(TIMED) torch $(MAKE) --no-print-directory torch
-	@$(TIMED) statistics $(MAKE) --no-print-directory statistics
+	@$(TIMED) tests $(MAKE) --no-print-directory tests
 	@$(TIMED) servers $(MAKE) --no-print-directory servers
 	@echo; echo "Timings"; cat .ci/timings.txt
 
@@ -38,8 +35,9 @@ $(READY): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and was not found; install it, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Fieldwatch needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version). Name another: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing pinned requirements into $(VENV) (torch is large: about three minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --progress-bar on -r requirements.txt
+	@echo "Installing pinned requirements into $(VENV) (torch is large: a minute or three the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.installed-* && touch $@
 
@@ -51,6 +49,10 @@ types: install ## Strict types
 
 contract: install ## Who may import whom
 	@$(BIN)/lint-imports
+
+# Collecting takes each run a good part of a minute, so CI runs these four together.
+tests: install ## unit, stores, torch and statistics in one run
+	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 --dist worksteal -m "not servers"
 
 unit: install ## Tests a developer runs all the time (about two minutes; aim: one)
 	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m "not statistics and not torch and not servers and not stores"
