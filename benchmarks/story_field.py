@@ -64,6 +64,10 @@ class Field:
             return digit
         return int((digit + 1 + self._people.integers(9)) % 10)
 
+    def happens(self, chance: float) -> bool:
+        """Draw whether people do something that they do in this share of cases."""
+        return bool(self._people.random() < chance)
+
     def _pictures(self, rng: np.random.Generator) -> Iterator[tuple[int, Image.Image]]:
         while True:
             drawn = self._population.draw(DRAWN_AT_ONCE, Conditions(), rng)

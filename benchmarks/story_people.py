@@ -20,6 +20,9 @@ from benchmarks.story_traffic import Passage, Seen, Traffic
 
 CREWS = ("crew-day", "crew-night")
 ERROR_OF_ADJUDICATOR = 0.003
+WRITTEN_DOWN_LATER = 0.25
+"""Share of what crews decide after the trial that they write down, drawn at random. What nobody
+reports on counts for neither side."""
 TOGETHER = 500
 EVERY_S = 0.5
 BEAT_S = 2.0
@@ -90,7 +93,7 @@ class People:
         passages = self._traffic.passages
         until = len(passages)
         for passage in passages[self._place : until]:
-            if passage.actor == "human":
+            if passage.actor == "human" and self._is_written_down(passage):
                 self._unsent.append(self._decision(passage))
         self._place = until
         while self._unsent:
@@ -98,6 +101,10 @@ class People:
             self.ask("yard office", "POST", "/v1/decisions", {"decisions": page})
             del self._unsent[: len(page)]
             self.did["decisions"] += len(page)
+
+    def _is_written_down(self, passage: Passage) -> bool:
+        """Tell whether a crew writes it down: in the trial always, later by chance."""
+        return passage.reason == "shadow" or self._field.happens(WRITTEN_DOWN_LATER)
 
     def _decision(self, passage: Passage) -> dict[str, object]:
         return {

@@ -9,8 +9,9 @@ A model that reads digits on wagons is to throw the switches of a yard. Crews de
 3. *monitor killed*: with ``kill -9`` in the middle. Nothing advances by itself; after the restart
    it goes on where it was.
 
-Pictures are drawn from `benchmarks.population`. The same seed gives the same pictures, crews and
-steps; seconds and counts depend on the machine, and on the salt a rollout draws.
+Pictures are drawn from `benchmarks.population`; the same seed gives the same ones in one order.
+What happens, and in which order, is the same in every run; seconds and counts depend on the machine
+and on the salt that a rollout draws.
 """
 
 import argparse
@@ -398,7 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--home", type=Path, help="kept there; else a folder that is removed")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
-    about = "a minute a story" if options.quick else "three minutes a story"
+    about = "a minute a story" if options.quick else "four minutes a story"
     print(f"About {about} on two cores that nobody else uses.", flush=True)
     with _folder(options.home) as folder:
         bundle = prepare_bundle(folder, fit_population(), options.seed)
