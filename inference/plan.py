@@ -85,8 +85,7 @@ class StorePlans:
 
 def _since_look(conn: Connection) -> float:
     last = JobRuns(conn).last_success(LOOKS_AT_GATES)
-    # The monitor's clock wrote it; ahead of the store's is no time ago.
-    return math.inf if last is None else max(0.0, (database_now(conn) - last).total_seconds())
+    return math.inf if last is None else (database_now(conn) - last).total_seconds()
 
 
 class PlanKeeper:

@@ -24,6 +24,7 @@ from monitor.services.retain import retain
 from monitor.services.review.enqueue import enqueue
 from monitor.services.rollouts.advance import advance_all
 from monitor.services.trial.second_look import ask
+from monitor.store.engine import database_now
 from monitor.store.job_runs import LOOKS_AT_GATES, JobRuns
 
 KEEP_RUNS = timedelta(days=7)
@@ -129,7 +130,9 @@ def _record(
         runs = JobRuns(conn)
         run_id = runs.start(job.name, context.owner, started)
         if fault is None:
-            runs.succeed(run_id, msgspec.json.encode(summary, enc_hook=str).decode(), ended)
+            # By the store's clock: gateways ask it how long ago that was.
+            now = database_now(conn)
+            runs.succeed(run_id, msgspec.json.encode(summary, enc_hook=str).decode(), now)
         else:
             runs.fail(run_id, f"{type(fault).__name__}: {fault}", ended)
 
