@@ -28,8 +28,9 @@ TABLES = frozenset({"store", "gateway", "monitor"})
 """Every table a settings file may have; a process ignores the ones it does not use."""
 
 PREFIX = "FIELDWATCH_"
-OUTSIDE = frozenset({"HOME", "CONFIG", "KEY", "URL"})
-"""Variables that belong to no table: the home, this file, a client's key and address."""
+OUTSIDE = frozenset({"HOME", "CONFIG", "KEY", "URL", "DATA"})
+"""Variables that belong to no table: the home, this file, a client's key and address, and where the
+benchmarks find their photos."""
 
 
 def _absolute(path: Path) -> Path:

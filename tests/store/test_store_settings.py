@@ -114,6 +114,14 @@ def test_a_variable_nobody_knows_is_named(
         load_settings(Settings, None)
 
 
+@pytest.mark.parametrize("name", ["FIELDWATCH_KEY", "FIELDWATCH_URL", "FIELDWATCH_DATA"])
+def test_what_clients_and_benchmarks_read_may_be_set_beside_the_settings(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "anything")
+    load_settings(Settings, None)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match=r"No such file"):
         load_settings(Settings, tmp_path / "gone.toml")
