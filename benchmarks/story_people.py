@@ -45,7 +45,7 @@ class People:
         self.did: Counter[str] = Counter()
         self._url = yard.addresses.monitor.url
         self._field, self._traffic, self._rollout = field, traffic, rollout
-        self._seen = Seen(traffic)
+        self._seen, self._looking = Seen(traffic), threading.Lock()
         self._place = 0
         self._unsent: list[dict[str, object]] = []
         self._client = httpx.Client(base_url=self._url, timeout=60)
@@ -54,7 +54,8 @@ class People:
             threading.Thread(target=self._again, args=(work, every_s), daemon=True)
             for work, every_s in (
                 (self._write_down, EVERY_S),
-                (self._read, EVERY_S),
+                (lambda: self._read("dora", "second_reading", ERROR_OF_PEOPLE), EVERY_S),
+                (lambda: self._read("emil", "adjudication", ERROR_OF_ADJUDICATOR), EVERY_S),
                 (self._watch, BEAT_S),
             )
         ]
@@ -115,19 +116,18 @@ class People:
             "source": "the yard's book",
         }
 
-    def _read(self) -> None:
+    def _read(self, reader: str, purpose: str, error: float) -> None:
         """Read what the queue hands out, without seeing what anybody said."""
-        for reader, purpose, error in (
-            ("dora", "second_reading", ERROR_OF_PEOPLE),
-            ("emil", "adjudication", ERROR_OF_ADJUDICATOR),
-        ):
-            wanted = {"model": MODEL, "purposes": [purpose], "count": 20}
-            for item in self.ask(reader, "POST", "/v1/review/claim", wanted):
-                self._answer(reader, item, error)
-                self.did[purpose] += 1
+        wanted = {"model": MODEL, "purposes": [purpose], "count": 20}
+        for item in self.ask(reader, "POST", "/v1/review/claim", wanted):
+            if self._leaving.is_set():
+                return
+            self._answer(reader, item, error)
+            self.did[purpose] += 1
 
     def _answer(self, reader: str, item: dict[str, Any], error: float) -> None:
-        digit = self._seen.digit(item["unit"], datetime.fromisoformat(item["at"]))
+        with self._looking:
+            digit = self._seen.digit(item["unit"], datetime.fromisoformat(item["at"]))
         said: dict[str, object] = {
             "token": item["token"],
             "idempotency_key": f"{reader}:{item['id']}:{item['token']}",

@@ -37,7 +37,8 @@ from monitor.rollouts.snapshot import BUCKETS
 PLAN = Path(__file__).with_name("story_plan.yaml")
 STEPS, QUICK_STEPS = "steps: [1, 5, 25, 50]", "steps: [5, 25, 50]"
 NAME = "wagons-v1"
-RATE = 60.0
+SHADOW_RATE, RATE = 25.0, 60.0
+"""Pictures a second: in the trial no more than readers can follow."""
 BROKEN_EVERY_S = 0.12
 BREAKS_AT = "gradual 25 %"
 STALENESS_S = 15.0
@@ -117,6 +118,8 @@ class Story:
     def look(self) -> None:
         """Read what happened since the last look."""
         self.report = self.people.report()
+        if self.report["line"]["stage"] != "shadow":
+            self.traffic.rate = RATE
         events = self.report["events"]
         if len(events) == self._seen:
             return
@@ -288,7 +291,7 @@ def tell_story(name: str, folder: Path, bundle: Path, *, seed: int, quick: bool)
         key = yard.make_key("cameras", "service")
         plan = place / "plan.yaml"
         plan.write_text(PLAN.read_text().replace(STEPS, QUICK_STEPS if quick else STEPS))
-        traffic = Traffic(yard.addresses.gateway.port, key, field.healthy(), RATE)
+        traffic = Traffic(yard.addresses.gateway.port, key, field.healthy(), SHADOW_RATE)
         with People(yard, field, traffic, NAME) as people:
             words = ("rollout", "start", str(plan), "--reason", "the trial of the first version")
             yard.command(*words, key=people.keys["anna"])

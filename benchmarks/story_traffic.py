@@ -82,7 +82,9 @@ class Traffic:
         self.tallies = Tallies()
         self.faults: list[str] = []
         self._port, self._key = port, key
-        self._healthy, self._rate = healthy, rate
+        self.rate = rate
+        """Pictures of healthy cameras a second; may be changed meanwhile."""
+        self._healthy = healthy
         self._broken: tuple[Iterator[Visit], float] | None = None
         self._cases = itertools.count(1)
         self._leaving = threading.Event()
@@ -112,7 +114,7 @@ class Traffic:
                     await asyncio.wait_for(waiting.put(visit), 0.2)
                     break
             # A machine that is busy sends less; it does not catch up in a burst.
-            tick = max(tick + 1 / self._rate, time.monotonic() - 0.1)
+            tick = max(tick + 1 / self.rate, time.monotonic() - 0.1)
             await asyncio.sleep(max(0.0, tick - time.monotonic()))
         for task in tasks:
             task.cancel()
