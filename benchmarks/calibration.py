@@ -19,6 +19,7 @@ scores were fitted on. Nothing is tuned here. Takes about four minutes; ``--quic
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,7 @@ def _count(
     return row, inside / len(splits)
 
 
+@cache
 def _band(n: int, m: int, alpha: float) -> tuple[float, float]:
     """Bound the count of p ≤ α among m healthy inputs, given one reference of n rows.
 
@@ -154,20 +156,28 @@ def _data(splits: int, seed: int) -> dict[str, Iterator[Split]]:
 
 def _digits(splits: int, seed: int, stream: str) -> Iterator[Split]:
     """Divide real held-out digits in halves, a hundred times; the network is trained once."""
-    seen = see(sources(None, seed, 1)[0](), "small", epochs=6, seed=seed)
-    training = Training.of(seen.train, seen.train_labels, seen.weights, seen.bias)
-    semantic, domain = SemanticScore.fit(training), DomainScore.fit(training)
-    parts = (seen.train, seen.held_out)
-    scored = [(semantic.score(part), domain.score(part.mid)) for part in parts]
-    if stream == "joint":
-        joint = JointScore.fit(training, semantic, domain)
-        fitted, held_out = (joint.score(*scores) for scores in scored)
-    else:
-        fitted, held_out = (scores[stream == "domain"] for scores in scored)
+    fitted, held_out = _digit_scores(seed)[stream]
     for place in range(splits):
         order = np.random.default_rng([seed, place]).permutation(len(held_out))
         half = len(order) // 2
         yield Split(fitted=fitted, calibration=held_out[order[:half]], fresh=held_out[order[half:]])
+
+
+@cache
+def _digit_scores(seed: int) -> dict[str, tuple[Floats, Floats]]:
+    """Score the rows the network was trained on and those held out, by each stream."""
+    seen = see(sources(None, seed, 1)[0](), "small", epochs=6, seed=seed)
+    training = Training.of(seen.train, seen.train_labels, seen.weights, seen.bias)
+    semantic, domain = SemanticScore.fit(training), DomainScore.fit(training)
+    joint = JointScore.fit(training, semantic, domain)
+    (fitted, fitted_domain), (held, held_domain) = (
+        (semantic.score(part), domain.score(part.mid)) for part in (seen.train, seen.held_out)
+    )
+    return {
+        "semantic": (fitted, held),
+        "domain": (fitted_domain, held_domain),
+        "joint": (joint.score(fitted, fitted_domain), joint.score(held, held_domain)),
+    }
 
 
 def _population(
