@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from monitor.cli import app, main
+from monitor.cli import main
 from monitor.domain import Role, Status
 from monitor.services import key_desk, kill_switch
 from monitor.services.assess import assess
@@ -60,8 +59,6 @@ COMMANDS = {
     "audit",
     "review",
 }
-OF_NO_INSTALLATION = {("demo",), ("rollout", "example")}
-"""Commands that read no installation, and so no settings."""
 
 
 @pytest.fixture
@@ -127,22 +124,6 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     words = {line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2:]}
     assert words >= COMMANDS
     assert not set(HEAVY) & {module.partition(".")[0] for module in loaded.split()}
-
-
-def test_every_command_takes_json_and_config() -> None:
-    def walk(path: tuple[str, ...]) -> None:
-        result = CliRunner().invoke(app, [*path, "--help"])
-        assert result.exit_code == 0, path
-        described = result.output
-        if "Commands:" in described:
-            for line in described.partition("Commands:")[2].splitlines():
-                if line.startswith("  ") and line[2] != " ":
-                    walk((*path, line.split()[0]))
-        if path and ("Commands:" not in described or path == ("events",)):
-            assert "--json" in described, path
-            assert ("--config" in described) is (path not in OF_NO_INSTALLATION), path
-
-    walk(())
 
 
 def test_looking_makes_no_installation_where_there_is_none(
