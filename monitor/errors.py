@@ -254,6 +254,36 @@ class RolloutConflict(Conflict):
         )
 
 
+class ValueUnstorable(StoreError):
+    """The database has no room for a value, such as text with the character U+0000."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"a value that was given cannot be stored: {cause}. Nothing was recorded; "
+            "send it without what is named."
+        )
+
+
+class BodyTooLarge(FieldwatchError):
+    """A request carries more than is taken in."""
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(
+            f"the request's body is larger than {most_bytes // 1024:,} KiB, the most that is read. "
+            "Send less at a time."
+        )
+
+
+class KeyReused(FieldwatchError):
+    """An idempotency key came again with another order."""
+
+    def __init__(self, key: str, rollout: str, before: str, by: str) -> None:
+        super().__init__(
+            f"the idempotency key {key!r} belongs to another order for {rollout}: {before}, by "
+            f"{by}. Nothing was done; choose a key of its own for each order."
+        )
+
+
 class LeaseLost(Conflict):
     """The work took longer than its lease and belongs to somebody else now."""
 

@@ -28,6 +28,8 @@ from monitor.rollouts.plan import RolloutPlan, positions
 from monitor.rollouts.remark import Remark, error, warning
 from monitor.rollouts.surroundings import Surroundings
 
+MOST_GATES = 100
+"""Beyond it a look takes longer than looks lie apart."""
 LARGEST_ALPHA = 0.1
 """Chance of a false failure beyond which a plan is warned of."""
 
@@ -39,6 +41,13 @@ def gate_remarks(plan: RolloutPlan, known: Surroundings) -> Iterator[Remark]:
             "gates",
             "is empty: nothing would have to be shown, and nothing would stop the model",
             "Add at least an agreement or error gate, an action_rate_ratio and an ood_fraction.",
+        )
+        return
+    if len(plan.gates) > MOST_GATES:
+        yield error(
+            "gates",
+            f"are {len(plan.gates):,}, and every look measures each of them",
+            f"Keep to {MOST_GATES}; about ten are usual.",
         )
         return
     times = Counter(gate.id for gate in plan.gates)

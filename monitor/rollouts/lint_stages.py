@@ -25,6 +25,7 @@ NAMES = {
     GradualStage: Stage.GRADUAL,
     FullStage: Stage.FULL,
 }
+MOST_STEPS = 100
 _SMALLEST_STEP = 100 / BUCKETS
 
 
@@ -175,6 +176,13 @@ def _steps(place: str, stage: GradualStage) -> Iterator[Remark]:
     steps = stage.steps
     if not steps:
         yield error(f"{place}.steps", "is empty", "Name shares in percent: [1, 5, 25, 50].")
+    if len(steps) > MOST_STEPS:
+        yield error(
+            f"{place}.steps",
+            f"are {len(steps):,}, each to be shown and approved by itself",
+            f"Keep to {MOST_STEPS}; four or five are usual.",
+        )
+        return
     for index, step in enumerate(steps):
         if not _SMALLEST_STEP <= step <= 100:
             yield error(

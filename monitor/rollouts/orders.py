@@ -225,7 +225,7 @@ def _held(rollout: Rollout, which: HoldReason | None) -> HeldReason:
     found = [each for each in held if which in (None, each.reason)]
     if not found:
         cause = f"it is not on hold for {which}" if which else "it is not on hold"
-        _refuse(rollout, "be resumed", [cause], "")
+        _refuse(rollout, "be resumed", [cause], f"`fieldwatch rollout show {rollout.name}` says.")
     if len(found) > 1:
         named = ", ".join(each.reason for each in found)
         _refuse(rollout, "be resumed", [f"it is on hold for {named}"], "Say which: --hold REASON.")

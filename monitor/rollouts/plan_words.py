@@ -13,6 +13,8 @@ EXACT = 2**53
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(ms|s|min|m|h|d|w)\s*")
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+"""What no store and no answer can carry."""
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 
 
@@ -28,9 +30,12 @@ class Misread(Exception):
 def text_of(value: object) -> str:
     """Read text, or raise `Misread` where something else stands, or nothing but blanks."""
     if isinstance(value, str):
-        if value.strip():
-            return value
-        raise Misread("is blank", "Write some text")
+        if not value.strip():
+            raise Misread("is blank", "Write some text")
+        if (found := _NO_TEXT.search(value)) is not None:
+            cause = f"holds the character U+{ord(found[0]):04X}, which no text has"
+            raise Misread(cause, "Take it out")
+        return value
     way_out = "Write some text"
     if isinstance(value, int | float):
         way_out = f'If it is a name, put quotes around it: "{str(value).lower()[:20]}"'
@@ -51,7 +56,8 @@ def number(value: object) -> float:
         if isinstance(value, str) and value.strip().endswith("%"):
             way_out = "Write a number without the sign; a share is between 0 and 1"
         raise Misread(f"is {shown(value)} where a number belongs", way_out)
-    if not math.isfinite(value) or abs(value) > EXACT:
+    # Compared first: a whole number of JSON or TOML may be too large for a float.
+    if abs(value) > EXACT or not math.isfinite(value):
         raise Misread(f"is {shown(value)}", "Write a number of a sensible size")
     return float(value) + 0.0  # no negative zero, which equals zero and hashes differently
 

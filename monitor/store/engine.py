@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from monitor.errors import (
@@ -24,6 +24,7 @@ from monitor.errors import (
     StaleSchema,
     StoreError,
     StoreUnreachable,
+    ValueUnstorable,
 )
 from monitor.store.schema import HEAD
 from monitor.store.settings import StoreSettings
@@ -170,4 +171,6 @@ def _translate(context: ExceptionContext) -> StoreError | None:
         return StaleSchema(address, None, HEAD)
     if isinstance(error, IntegrityError):
         return ConstraintBroken(cause)
+    if isinstance(error, DataError):
+        return ValueUnstorable(cause)
     return StoreUnreachable(address, cause)

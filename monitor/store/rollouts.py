@@ -146,13 +146,14 @@ class Rollouts:
         )
         return [_link(row) for row in rows]
 
-    def with_key(self, rollout_id: str, key: str) -> Link | None:
-        """Read the event that was recorded under an idempotency key."""
+    def with_key(self, name: str, key: str) -> Link | None:
+        """Read the event of any attempt that was recorded under an idempotency key."""
         row = self._conn.execute(
-            select(rollout_events).where(
-                rollout_events.c.rollout_id == rollout_id, rollout_events.c.key == key
-            )
-        ).one_or_none()
+            select(rollout_events)
+            .join(rollouts, rollouts.c.id == rollout_events.c.rollout_id)
+            .where(rollouts.c.name == name, rollout_events.c.key == key)
+            .order_by(rollout_events.c.at.desc())
+        ).first()
         return None if row is None else _link(row)
 
     def freeze(self, rollout_id: str, digest: str, document: str, now: datetime) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from anyio import to_thread
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -19,7 +20,8 @@ from monitor.services.scrape import read_metrics
 from monitor.store.migration import check_current
 from monitor.web import api, console, gate_api, review_api, rollouts_api, trial_api
 from monitor.web.access import Access
-from monitor.web.errors import respond
+from monitor.web.body_limit import BodyLimit
+from monitor.web.errors import respond, respond_unfit
 from reference_data.errors import ReferenceDataError
 
 _log = logging.getLogger("fieldwatch.web")
@@ -69,9 +71,11 @@ def create_app(context: Context, registry: CollectorRegistry, background: Backgr
     )
     app.state.context = context
     app.state.registry = registry
+    app.add_middleware(BodyLimit)
     app.add_middleware(Access, context=context)
     for family in (FieldwatchError, ReferenceDataError):
         app.add_exception_handler(family, respond)
+    app.add_exception_handler(RequestValidationError, respond_unfit)  # type: ignore[arg-type]
     app.include_router(api.router)
     app.include_router(review_api.router)
     app.include_router(rollouts_api.router)

@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -18,6 +19,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.StoreUnreachable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StaleSchema: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.SchemaTooNew: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ValueUnstorable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ConstraintBroken: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.EpochConflict: HTTPStatus.CONFLICT,
@@ -28,6 +30,8 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.GateConflict: HTTPStatus.CONFLICT,
     errors.RolloutConflict: HTTPStatus.CONFLICT,
     errors.LeaseLost: HTTPStatus.CONFLICT,
+    errors.KeyReused: HTTPStatus.CONFLICT,
+    errors.BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.StaleLease: HTTPStatus.CONFLICT,
     errors.BundleUntrusted: HTTPStatus.CONFLICT,
     errors.KeyUnknown: HTTPStatus.NOT_FOUND,
@@ -83,9 +87,31 @@ def status_of(error: Exception) -> HTTPStatus:
 def respond(_: Request, error: Exception) -> JSONResponse:
     """Answer with the error's sentence."""
     status = status_of(error)
-    response = JSONResponse({"error": errors.code_of(error), "detail": str(error)}, status)
+    response = JSONResponse({"error": errors.code_of(error), "detail": _plain(str(error))}, status)
     if status is HTTPStatus.UNAUTHORIZED:
         response.raw_headers.extend((b"www-authenticate", challenge) for challenge in CHALLENGES)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = "5"
     return response
+
+
+def respond_unfit(_: Request, error: RequestValidationError) -> JSONResponse:
+    """Say what a request lacks or has too much of, without repeating what it held.
+
+    What it held may be a megabyte, a secret, or NaN, which no JSON can carry.
+    """
+    faults = [
+        {
+            "type": each["type"],
+            "loc": [part if isinstance(part, int) else _plain(part) for part in each["loc"]],
+            "msg": _plain(each["msg"]),
+        }
+        for each in error.errors()
+    ]
+    content = {"error": "request_unfit", "detail": faults}
+    return JSONResponse(content, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+def _plain(text: str) -> str:
+    """Write out what UTF-8 cannot carry: halves of a pair of surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -22,7 +22,7 @@ Key = Annotated[
         description="Chosen once per answer; the same delivery again changes nothing.",
     ),
 ]
-Token = Annotated[int, Field(ge=1, description="Of the lease, as `claim` gave it.")]
+Token = Annotated[int, Field(ge=1, le=2**31 - 1, description="Of the lease, as `claim` gave it.")]
 
 
 class Claim(BaseModel):

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from monitor.rollouts.plan_file import plan_from
 from monitor.rollouts.replay import Replay
 from monitor.rollouts.state import HoldReason
 from monitor.services.rollouts import tell
 from monitor.services.rollouts.heartbeat import beat
+from monitor.services.rollouts.read_plan import read_plan_data
 from monitor.services.rollouts.show import (
     RolloutLine,
     RolloutReport,
@@ -114,7 +114,7 @@ def get_replay(context: InContext, name: str, attempt: Attempt = None) -> Replay
 @router.post("", status_code=201)
 def post_rollout(context: InContext, by: By, given: GivenPlan) -> RolloutReport:
     """Start a rollout, in shadow. Whoever does cannot approve it."""
-    plan = plan_from(given.plan)
+    plan = read_plan_data(given.plan)
     started = start(context, plan, signer_of(by), given.reason, supersede=given.supersede)
     return show_rollout(context, started.name)
 
@@ -122,7 +122,7 @@ def post_rollout(context: InContext, by: By, given: GivenPlan) -> RolloutReport:
 @router.post("/{name}/retry", status_code=201)
 def post_retry(context: InContext, by: By, name: str, given: GivenRetry) -> RolloutReport:
     """Begin another attempt at a rollout that ended, when something is new."""
-    plan = None if given.plan is None else plan_from(given.plan)
+    plan = None if given.plan is None else read_plan_data(given.plan)
     retry(context, name, signer_of(by), given.reason, plan=plan)
     return show_rollout(context, name)
 

@@ -59,6 +59,9 @@ def test_a_stale_lease_is_a_conflict_and_a_strange_label_is_named(client: TestCl
     strange = client.post(f"{address}/answer", json=given)
     assert (strange.status_code, "panda" in strange.json()["detail"]) == (422, True)
     assert client.post(f"{address}/release", json={"token": item["token"]}).status_code == 204
+    for move in ("renew", "release"):
+        large = client.post(f"{address}/{move}", json={"token": 10**30})
+        assert (large.status_code, large.json()["error"]) == (422, "request_unfit")
     late = client.post(f"{address}/answer", json=given | {"label": "black"})
     assert (late.status_code, late.json()["error"]) == (409, "stale_lease")
 

@@ -56,6 +56,14 @@ def test_the_example_has_nothing_to_be_said_of() -> None:
 
 
 ERRORS: list[tuple[Change, str]] = [
+    (
+        lambda data: data.update(gates=data["gates"][-1:] * 101),
+        "gates: are 101, and every look measures each of them",
+    ),
+    (
+        lambda data: _stage(data, 2).update(steps=[n / 2 for n in range(1, 102)]),
+        "stages[2].gradual.steps: are 101, each to be shown",
+    ),
     (lambda data: data.update(unit="request_id"), "unit: 'request_id' names a request"),
     (lambda data: data.update(unit="traceId"), "unit: 'traceId' names a trace"),
     (lambda data: data.update(rollout="bears/../v7"), "rollout: cannot be 'bears/../v7'"),

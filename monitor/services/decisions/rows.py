@@ -23,6 +23,8 @@ COLUMNS = (
 )
 LONGEST = 200
 """Characters of a name, as the tables have room for."""
+LEAST_CHANCE = 1e-9
+"""Of being drawn; nothing is drawn more rarely."""
 SKEW = timedelta(hours=1)
 """How far ahead of ours the clock of another process may be: a decision from the future would
 stand for ever."""
@@ -126,6 +128,8 @@ def _text(cells: Mapping[str, object], name: str) -> str | None:
     text = str(value).strip()
     if len(text) > LONGEST:
         raise RowRefused(f"{name} has {len(text)} characters; at most {LONGEST} are kept")
+    if "\x00" in text:
+        raise RowRefused(f"{name} is {text!r}; the character U+0000 is kept by no store")
     return text or None
 
 
@@ -137,8 +141,11 @@ def _chance(cells: Mapping[str, object]) -> float | None:
         chance = float(str(value))
     except ValueError:
         chance = math.nan
-    if not 0 < chance <= 1:
-        raise RowRefused(f"inclusion_probability is {value}; it must be above 0 and at most 1")
+    # One over it is a weight: of a smaller one the weights of all others would be nothing.
+    if not LEAST_CHANCE <= chance <= 1:
+        raise RowRefused(
+            f"inclusion_probability is {value}; it must be at least {LEAST_CHANCE:g} and at most 1"
+        )
     return chance
 
 

@@ -1,16 +1,33 @@
 """Read a rollout's plan from its file."""
 
+import json
 from pathlib import Path
 
 from monitor.errors import PlanInvalid, PlanUnreadable
 from monitor.rollouts.plan import RolloutPlan
-from monitor.rollouts.plan_file import read_plan
+from monitor.rollouts.plan_file import plan_from, read_plan
 from monitor.rollouts.plan_text import Syntax
+from monitor.rollouts.remark import Remark
 
 LARGEST = 128 * 1024
 """Bytes; a plan has some thousand."""
 
 _SYNTAXES = {".yaml": Syntax.YAML, ".yml": Syntax.YAML, ".toml": Syntax.TOML}
+
+
+def read_plan_data(data: dict[str, object]) -> RolloutPlan:
+    """Read a plan from the data of a JSON request, under the bounds of a file.
+
+    Raises
+    ------
+    PlanInvalid
+        It is too large, or no plan; every fault is named at once.
+    """
+    if len(json.dumps(data)) > LARGEST:
+        cause = f"is larger than {LARGEST // 1024} KiB"
+        way_out = "`fieldwatch rollout example` prints one, of some thousand bytes."
+        raise PlanInvalid((Remark(place="the plan", cause=cause, way_out=way_out),))
+    return plan_from(data)
 
 
 def read_plan_file(path: Path) -> RolloutPlan:

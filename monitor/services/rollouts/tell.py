@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from monitor.errors import Conflict, NotFound
+from sqlalchemy import Connection
+
+from monitor.errors import Conflict, KeyReused, NotFound
 from monitor.rollouts import orders
 from monitor.rollouts.evidence import Evidence
 from monitor.rollouts.rollout import Rollout
 from monitor.rollouts.signer import Signer
-from monitor.rollouts.state import HoldReason
+from monitor.rollouts.state import HoldReason, identity
 from monitor.rollouts.transition import Event
 from monitor.services.context import Context
 from monitor.services.rollouts.advance import Clock, measured, settle
@@ -39,7 +41,9 @@ class Told:
 
 def hold(context: Context, name: str, by: Signer, reason: str, *, key: str | None = None) -> Told:
     """Stop a rollout where it is."""
-    return _tell(context, name, lambda r, _, now: orders.hold(r, by, reason, now), key=key)
+    return _tell(
+        context, name, "held", by, lambda r, _, now: orders.hold(r, by, reason, now), key=key
+    )
 
 
 def resume(
@@ -56,6 +60,8 @@ def resume(
     return _tell(
         context,
         name,
+        "resumed",
+        by,
         lambda r, seen, now: orders.resume(r, seen, by, which, reason, now),
         key=key,
         measure=measure,
@@ -75,6 +81,8 @@ def approve(
     return _tell(
         context,
         name,
+        "approved",
+        by,
         lambda r, _, now: orders.approve(r, by, evidence_hash, reason, now),
         key=key,
     )
@@ -93,6 +101,8 @@ def force(
     return _tell(
         context,
         name,
+        "advance_forced",
+        by,
         lambda r, seen, now: orders.force(r, seen, by, reason, now),
         key=key,
         measure=measure,
@@ -105,7 +115,12 @@ def step_down(
 ) -> Told:
     """Go one step back."""
     return _tell(
-        context, name, lambda r, seen, now: orders.step_down(r, seen, by, reason, now), key=key
+        context,
+        name,
+        "stepped_down",
+        by,
+        lambda r, seen, now: orders.step_down(r, seen, by, reason, now),
+        key=key,
     )
 
 
@@ -114,14 +129,24 @@ def roll_back(
 ) -> Told:
     """Let humans act, or the version before, and end the attempt."""
     return _tell(
-        context, name, lambda r, seen, now: orders.roll_back(r, seen, by, reason, now), key=key
+        context,
+        name,
+        "rolled_back",
+        by,
+        lambda r, seen, now: orders.roll_back(r, seen, by, reason, now),
+        key=key,
     )
 
 
 def abort(context: Context, name: str, by: Signer, reason: str, *, key: str | None = None) -> Told:
     """End the attempt and switch the candidate off."""
     return _tell(
-        context, name, lambda r, seen, now: orders.abort(r, seen, by, reason, now), key=key
+        context,
+        name,
+        "aborted",
+        by,
+        lambda r, seen, now: orders.abort(r, seen, by, reason, now),
+        key=key,
     )
 
 
@@ -151,6 +176,8 @@ def known(names: list[str]) -> str:
 def _tell(
     context: Context,
     name: str,
+    what: str,
+    by: Signer,
     order: Order,
     *,
     key: str | None = None,
@@ -165,7 +192,7 @@ def _tell(
             with context.engine.begin() as conn:
                 now = clock(conn)
                 found = Rollouts(conn).get(rollout.id) or rollout
-                if key is not None and Rollouts(conn).with_key(found.id, key) is not None:
+                if key is not None and _given_before(conn, found, key, what, by):
                     return Told(rollout=found, happened=())
                 evidence = gather(conn, found, verdicts, now)
                 event = order(found, evidence, now)
@@ -180,3 +207,23 @@ def _tell(
             if not left:
                 raise
     raise AssertionError("the last try returns or raises")
+
+
+def _given_before(conn: Connection, rollout: Rollout, key: str, what: str, by: Signer) -> bool:
+    """Tell whether this very order was carried out before, in this attempt or an earlier one.
+
+    Raises
+    ------
+    KeyReused
+        If the key is that of another order: to call that done would lose the one given now.
+    """
+    link = Rollouts(conn).with_key(rollout.name, key)
+    if link is None:
+        return False
+    if what not in (link.type, _ALSO.get(link.type)) or identity(link.actor) != identity(by.name):
+        raise KeyReused(key, rollout.title, link.type.replace("_", " "), link.actor)
+    return True
+
+
+_ALSO = {"shadow_stopped": "aborted"}
+"""Events that another order than their namesake may bring about."""

@@ -6,10 +6,12 @@ from starlette.testclient import TestClient
 from monitor.domain import Role
 from monitor.rollouts.verdict import Outcome
 from monitor.services import key_desk
+from monitor.web.body_limit import MOST_BYTES
 from monitor.wiring import make_app
 from tests.monitor.rollouts.field import NAME, Field
 
 Headers = dict[str, str]
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -108,3 +110,61 @@ def test_a_supervisor_speaks_in_their_own_name(
     assert watched.json()["person"] == "ben"
     shared = client.post(f"/v1/rollouts/{NAME}/heartbeat", headers=people["admin"])
     assert shared.json()["error"] == "person_needed"
+
+
+def test_an_idempotency_key_of_another_order_is_refused_and_nothing_is_done(
+    field: Field, client: TestClient, people: dict[str, Headers]
+) -> None:
+    field.start()
+
+    def order(move: str, who: str = "ben") -> tuple[int, str]:
+        headers = people[who] | {"Idempotency-Key": "k1"}
+        answer = client.post(f"/v1/rollouts/{NAME}/{move}", headers=headers, json={"reason": "x"})
+        found = answer.json()
+        return answer.status_code, found.get("error") or ",".join(found["happened"])
+
+    assert order("hold") == (200, "held")
+    assert order("hold") == (200, "")
+    assert order("rollback") == (409, "key_reused")
+    assert order("hold", who="ann") == (409, "key_reused")
+    assert client.get(f"/v1/rollouts/{NAME}", headers=people["vic"]).json()["line"]["ended"] is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"reason": NaN}', b'{"reason": "\\ud800"}', b'{"reason": "x", "\\ud800": 1e999}'],
+)
+def test_what_no_json_can_carry_is_refused_and_not_repeated(
+    field: Field, client: TestClient, people: dict[str, Headers], body: bytes
+) -> None:
+    field.start()
+    answer = client.post(f"/v1/rollouts/{NAME}/hold", headers=people["ben"] | JSON, content=body)
+    assert (answer.status_code, answer.json()["error"]) == (422, "request_unfit")
+    assert "input" not in answer.json()["detail"][0]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        b'{"hold_out": ' + b"9" * 400 + b"}",
+        b'{"effect": "a\\ud800"}',
+        b'{"\\ud800": 1}',
+        b'{"effect": "' + b"x" * 200_000 + b'"}',
+    ],
+)
+def test_a_plan_that_no_store_can_hold_is_refused_in_words(
+    client: TestClient, people: dict[str, Headers], plan: bytes
+) -> None:
+    body = b'{"reason": "x", "plan": ' + plan + b"}"
+    answer = client.post("/v1/rollouts", headers=people["ann"] | JSON, content=body)
+    assert (answer.status_code, answer.json()["error"]) == (422, "plan_invalid")
+
+
+def test_a_body_larger_than_anybody_needs_is_not_read(
+    field: Field, client: TestClient, people: dict[str, Headers]
+) -> None:
+    large = b" " * (MOST_BYTES + 1)
+    url = f"/v1/rollouts/{NAME}/hold"
+    for content in (large, iter([large[:100], large])):
+        answer = client.post(url, headers=people["ben"] | JSON, content=content)
+        assert (answer.status_code, answer.json()["error"]) == (413, "body_too_large")

@@ -166,7 +166,7 @@ def test_a_person_goes_before_a_monitor_that_was_quicker(field: Field) -> None:
         if len(tries) < 3:
             raise Conflict("somebody was quicker")
 
-    told = tell._tell(field.context, NAME, order)
+    told = tell._tell(field.context, NAME, "held", BEN, order)
     assert (len(tries), told.happened) == (3, ())
 
 
