@@ -13,7 +13,7 @@ import msgspec
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.errors import FieldwatchError
-from monitor.metrics import JobMetrics
+from monitor.metrics.jobs import JobMetrics
 from monitor.notify import open_targets
 from monitor.services.accuracy.gauge import gauge_all
 from monitor.services.assess import assess

@@ -93,7 +93,7 @@ def make_app(context: Context) -> "FastAPI":
     from prometheus_client import CollectorRegistry
 
     from monitor.jobs import Ticker
-    from monitor.metrics import JobMetrics
+    from monitor.metrics.jobs import JobMetrics
     from monitor.web.app import create_app
 
     registry = CollectorRegistry()

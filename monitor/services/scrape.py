@@ -1,81 +1,178 @@
 """What a scrape reads: the store alone, never the events."""
 
-from monitor.domain import AlarmState
-from monitor.metrics import ModelReading, Readings, StreamReading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from monitor.domain import Alarm, AlarmKind, AlarmState, Exclusion, Severity, Status
+from monitor.errors import BundleUntrusted
+from monitor.metrics.readings import (
+    Bounds,
+    EffectReading,
+    ModelReading,
+    Readings,
+    StreamReading,
+    Supervision,
+    Waiting,
+)
+from monitor.review.item import Why
+from monitor.rollouts.kill import KillLatch, is_killed
+from monitor.rollouts.snapshot import BUCKETS, Snapshot
 from monitor.services import assess
 from monitor.services.accuracy.gauge import summarise_accuracy
 from monitor.services.conclusion import silent_units
 from monitor.services.context import Context
-from monitor.services.last_windows import last_window
+from monitor.services.effect_sizes import EffectSizes
+from monitor.services.last_windows import newest, read_window
+from monitor.services.rollouts.scrape import read_rollouts
 from monitor.services.streams.reading import read_streams
 from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
 from monitor.store.alarms import Alarms
+from monitor.store.bundles import Bundles
 from monitor.store.engine import database_now, reading
 from monitor.store.exclusions import Exclusions
 from monitor.store.gateways import Gateways
 from monitor.store.intakes import Intakes
+from monitor.store.kill_latches import KillLatches
 from monitor.store.outbox import Outbox
+from monitor.store.review_items import ReviewItems
 from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
+from monitor.store.summaries import StoredSummary
+from monitor.store.supervisors import Supervisors
 from monitor.store.windows import Windows
 
 
-def read_metrics(context: Context) -> Readings:
-    """Read what is scraped: the store alone, never the events."""
-    options = context.settings.monitor
+def read_metrics(context: Context, effects: EffectSizes | None = None) -> Readings:
+    """Read what is scraped: the store alone, never the events.
+
+    Parameters
+    ----------
+    effects
+        Remembers what a window was found to differ in from one scrape to the next.
+    """
+    remembered = EffectSizes() if effects is None else effects
     with reading(context.engine) as conn:
         now = database_now(conn)
         routes = Routes(conn).current()
-        ingested = Intakes(conn).all()
-        excluded = Exclusions(conn).all()
-        standing = Alarms(conn).all(state=AlarmState.OPEN)
-        gauged = AccuracyReadings(conn).all()
-        models, streams = [], []
-        for name, snapshot in sorted(routes.items()):
-            window = last_window(context, conn, name, now)
-            share = None if window is None else window.flagged
-            sighted = Sightings(conn).all(name)
-            models.append(
-                ModelReading(
-                    model=name,
-                    open_alarms={a.kind: a.severity for a in standing if a.model == name},
-                    ingested=dict(ingested.get(name, {})),
-                    flagged_share=None
-                    if share is None or share.estimate is None
-                    else (share.low, share.estimate, share.high),
-                    window_end=None if window is None else window.window.end,
-                    excluded=excluded.get(name, {}),
-                    last_event_at=sighted.get(EVERY_UNIT),
-                    silent_units=len(silent_units(sighted, options.detectors.silent_after_s, now)),
-                    accuracy=_accuracy(gauged.get(name), snapshot.bundle_sha),
-                )
-            )
-            found = read_streams(conn, name, snapshot.bundle_sha, options.detectors)
-            streams += [
-                StreamReading(
-                    model=name,
-                    stream=each.stream,
-                    segment=each.segment.partition("=")[0],
-                    mode=each.mode,
-                    evidence_ratio=each.evidence_ratio,
-                    episodes=each.episodes,
-                    weight=each.weight,
-                )
-                for each in found
-            ]
+        shared = _Shared(conn)
+        models = [
+            _model(context, conn, routes[name], shared, remembered, now) for name in sorted(routes)
+        ]
         lag = Windows(conn).lag(assess.JOB)
+        late = 0.0 if lag.oldest_end is None else (now - lag.oldest_end).total_seconds()
         return Readings(
             models=models,
-            streams=streams,
+            streams=[
+                each for name in sorted(routes) for each in _streams(context, conn, routes[name])
+            ],
+            rollouts=read_rollouts(conn, routes),
             windows={"pending": lag.pending, "running": lag.running, "dead": lag.dead},
+            window_lag_s=max(0.0, late),
             notifications_pending=Outbox(conn).backlog().pending,
             gateways={gateway.id: gateway.last_seen for gateway in Gateways(conn).all()},
         )
 
 
-def _accuracy(
-    stored: StoredReading | None, bundle_sha: str
-) -> dict[str, tuple[float, float, float]]:
+class _Shared:
+    """What one statement reads for all models."""
+
+    def __init__(self, conn: Connection) -> None:
+        self.ingested: Mapping[str, Mapping[Status, int]] = Intakes(conn).all()
+        self.excluded: Mapping[str, Mapping[Exclusion, int]] = Exclusions(conn).all()
+        self.standing: Sequence[Alarm] = Alarms(conn).all(state=AlarmState.OPEN)
+        self.gauged: Mapping[str, StoredReading] = AccuracyReadings(conn).all()
+        self.latches: Sequence[KillLatch] = KillLatches(conn).armed()
+        self.review: dict[str, dict[Why, Waiting]] = defaultdict(dict)
+        for each in ReviewItems(conn).backlog():
+            self.review[each.model][each.reason] = Waiting(open=each.open, oldest=each.oldest)
+
+
+def _model(
+    context: Context,
+    conn: Connection,
+    snapshot: Snapshot,
+    shared: _Shared,
+    effects: EffectSizes,
+    now: datetime,
+) -> ModelReading:
+    name, options = snapshot.model, context.settings.monitor
+    last = newest(conn, name, now)
+    window = read_window(last, options.min_window_events) if last else None
+    share = None if window is None else window.flagged
+    sighted = Sightings(conn).all(name)
+    return ModelReading(
+        model=name,
+        open_alarms=_open_alarms(shared.standing, name),
+        ingested=dict(shared.ingested.get(name, {})),
+        flagged_share=None
+        if share is None or share.estimate is None
+        else (share.low, share.estimate, share.high),
+        window_end=None if window is None else window.window.end,
+        excluded=shared.excluded.get(name, {}),
+        last_event_at=sighted.get(EVERY_UNIT),
+        silent_units=len(silent_units(sighted, options.detectors.silent_after_s, now)),
+        accuracy=_accuracy(shared.gauged.get(name), snapshot.bundle_sha),
+        stage=snapshot.stage,
+        share=snapshot.exposed_buckets / BUCKETS,
+        killed=is_killed(shared.latches, name, snapshot.version),
+        supervision=_supervision(conn, snapshot),
+        effects=_effects(context, conn, snapshot, effects, last),
+        review=shared.review.get(name, {}),
+    )
+
+
+def _effects(
+    context: Context,
+    conn: Connection,
+    snapshot: Snapshot,
+    effects: EffectSizes,
+    last: Sequence[StoredSummary],
+) -> tuple[EffectReading, ...]:
+    """Give effect sizes; a bundle that is trusted no longer has none, and the rest is told."""
+    try:
+        registered = Bundles(conn).trusted(snapshot.bundle_sha)
+    except BundleUntrusted:
+        return ()
+    return effects.read(context, registered, last)
+
+
+def _open_alarms(standing: Sequence[Alarm], model: str) -> dict[AlarmKind, Set[Severity]]:
+    """Give every severity that stands of a kind: a ticket must not hide a page."""
+    found: dict[AlarmKind, set[Severity]] = defaultdict(set)
+    for alarm in standing:
+        if alarm.model == model:
+            found[alarm.kind].add(alarm.severity)
+    return dict(found)
+
+
+def _supervision(conn: Connection, snapshot: Snapshot) -> Supervision | None:
+    if snapshot.scope is None or snapshot.scope.heartbeat_s is None:
+        return None
+    return Supervision(
+        limit_s=snapshot.scope.heartbeat_s, last=Supervisors(conn).last(snapshot.model)
+    )
+
+
+def _streams(context: Context, conn: Connection, snapshot: Snapshot) -> list[StreamReading]:
+    detectors = context.settings.monitor.detectors
+    return [
+        StreamReading(
+            model=snapshot.model,
+            stream=each.stream,
+            segment=each.segment.partition("=")[0],
+            mode=each.mode,
+            evidence_ratio=each.evidence_ratio,
+            episodes=each.episodes,
+            weight=each.weight,
+        )
+        for each in read_streams(conn, snapshot.model, snapshot.bundle_sha, detectors)
+    ]
+
+
+def _accuracy(stored: StoredReading | None, bundle_sha: str) -> dict[str, Bounds]:
     """Give low, estimate and high of each kind of accuracy that is known."""
     found = summarise_accuracy(stored, bundle_sha)
     kinds = {

@@ -147,6 +147,13 @@ def differences(
     context: Context, registered: RegisteredBundle, stored: Sequence[StoredSummary]
 ) -> tuple[WindowFinding, ...]:
     """Pick the findings of some windows that differ from the reference, the surest first."""
+    return tuple(each for each in findings(context, registered, stored) if each.differs)
+
+
+def findings(
+    context: Context, registered: RegisteredBundle, stored: Sequence[StoredSummary]
+) -> tuple[WindowFinding, ...]:
+    """Compare some windows with the reference in every respect, what differs first."""
     reference = _open(context, registered)
     if isinstance(reference, Absent):
         return ()
@@ -155,7 +162,7 @@ def differences(
     if sums is None:
         return ()
     fewest = context.settings.monitor.min_window_events
-    return tuple(each for each in compare_window(sums, reference, fewest=fewest) if each.differs)
+    return compare_window(sums, reference, fewest=fewest)
 
 
 def _check_segment(segment: str, configured: Sequence[str]) -> None:

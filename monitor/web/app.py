@@ -14,8 +14,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from monitor.errors import FieldwatchError
-from monitor.metrics import StoreCollector, add_build_info
+from monitor.metrics.collector import StoreCollector
+from monitor.metrics.jobs import add_build_info
 from monitor.services.context import Context
+from monitor.services.effect_sizes import EffectSizes
 from monitor.services.scrape import read_metrics
 from monitor.store.migration import check_current
 from monitor.web import api, console, gate_api, review_api, rollouts_api, trial_api
@@ -50,7 +52,8 @@ def create_app(context: Context, registry: CollectorRegistry, background: Backgr
         The schedule.
     """
     add_build_info(registry, installed_version())
-    registry.register(StoreCollector(lambda: read_metrics(context)))
+    effects = EffectSizes()
+    registry.register(StoreCollector(lambda: read_metrics(context, effects)))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 from monitor.domain import StreamName
 from monitor.errors import NotDelivered, StoreUnreachable
 from monitor.jobs import Job, Ticker, forget_runs, run_once, schedule
-from monitor.metrics import JobMetrics
+from monitor.metrics.jobs import JobMetrics
 from monitor.notify import AppriseTarget, LogTarget, Notice, Target, open_targets, target_name
 from monitor.services.deliver import deliver
 from monitor.services.ingest import ingest

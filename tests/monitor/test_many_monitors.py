@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from monitor.domain import AlarmKind, Status
-from monitor.metrics import Readings
+from monitor.metrics.readings import Readings
 from monitor.services.assess import assess
 from monitor.services.deliver import deliver
 from monitor.services.ingest import ingest

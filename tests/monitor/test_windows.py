@@ -13,7 +13,7 @@ from uuid6 import uuid7
 from monitor.domain import Role, Status
 from monitor.errors import NotFound, OptionInvalid
 from monitor.jobs import Ticker
-from monitor.metrics import JobMetrics
+from monitor.metrics.jobs import JobMetrics
 from monitor.services import key_desk
 from monitor.services.assess import JOB, assess
 from monitor.services.ingest import ingest

@@ -1,0 +1,64 @@
+"""How far the last window of a model is from its reference: found once a window, then remembered.
+
+A scrape comes every few seconds and a window every few minutes. The same summaries give the same
+findings, so what is remembered is what every other monitor reports.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from monitor.metrics.readings import EffectReading
+from monitor.services.context import Context
+from monitor.services.windows import findings
+from monitor.stats.windows.compare_window import WindowFinding
+from monitor.store.bundles import RegisteredBundle
+from monitor.store.summaries import StoredSummary
+
+_Key = tuple[str, tuple[tuple[str, int], ...]]
+"""The end of the window, and which bundles' summaries it has, in which revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectSizes:
+    """Remembers the effect sizes of one window of each model."""
+
+    _known: dict[str, tuple[_Key, tuple[EffectReading, ...]]] = field(default_factory=dict)
+
+    def read(
+        self, context: Context, registered: RegisteredBundle, stored: Sequence[StoredSummary]
+    ) -> tuple[EffectReading, ...]:
+        """Give the effects of a window, from memory where it is the one seen last.
+
+        Parameters
+        ----------
+        registered
+            The routed bundle.
+        stored
+            The summaries of the model's last window; empty when there is none.
+        """
+        if not stored:
+            return ()
+        summaries = tuple(sorted((each.bundle_sha, each.revision) for each in stored))
+        key = (f"{registered.sha} {stored[0].window.end.isoformat()}", summaries)
+        known = self._known.get(registered.model)
+        if known is None or known[0] != key:
+            effects = tuple(
+                reading
+                for each in findings(context, registered, stored)
+                if (reading := _reading(each)) is not None
+            )
+            known = self._known[registered.model] = (key, effects)
+        return known[1]
+
+
+def _reading(finding: WindowFinding) -> EffectReading | None:
+    measured = finding.measurement
+    if measured.effect is None:
+        return None
+    return EffectReading(
+        kind=finding.kind.value,
+        subject=finding.subject,
+        effect=measured.effect,
+        low=measured.effect_low,
+        differs=finding.differs,
+    )
