@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,14 @@ class Story:
         self.yard, self.field, self.traffic, self.people = yard, field, traffic, people
         self.lines: list[Line] = []
         self.report: dict[str, Any] = {}
-        self.began = time.monotonic()
         self._seen = 0
         self._asked: set[str] = set()
+
+    def now(self) -> float:
+        """Seconds since the rollout started, by the clock that dates its events."""
+        if not self.report:
+            return 0.0
+        return _seconds(self.report["events"][0]["at"], datetime.now(UTC).isoformat())
 
     def tell(
         self, what: str, who: str, why: str, *, where: str = "", s: float | None = None
@@ -86,7 +91,7 @@ class Story:
         counts = self.traffic.tallies
         line = Line(
             story=self.name,
-            s=round(time.monotonic() - self.began if s is None else s, 1),
+            s=round(self.now() if s is None else s, 1),
             where=where or self.where,
             what=what,
             who=who,
@@ -179,7 +184,7 @@ def corrupted_camera(story: Story) -> list[Bar]:
     story.traffic.add_camera(story.field.broken(camera), BROKEN_EVERY_S)
     why = "it slipped from its mount, and its trigger is stuck; the model acts for it"
     story.tell("a camera breaks", camera, why)
-    arrived = time.monotonic() - story.began
+    arrived = story.now()
     # Nobody approves, holds or rolls back from here on.
     story.wait("rollback", lambda: story.report["line"]["ended"] is not None, approve=False)
     end = story.report["events"][-1]
@@ -218,7 +223,7 @@ def corrupted_camera(story: Story) -> list[Bar]:
 def healthy(story: Story) -> list[Bar]:
     """Go on to the end."""
     story.wait("full", lambda: story.report["line"]["stage"] == "full")
-    full = time.monotonic() - story.began
+    full = story.now()
     story.wait("completion", lambda: story.report["line"]["ended"] is not None)
     return [
         at_least("healthy: reached full", 1, 1),
