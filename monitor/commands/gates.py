@@ -34,8 +34,8 @@ def show(found: GateReport) -> None:
     """Print where a rollout stands with its gates."""
     share = f", {found.share:g} % of units" if found.share else ""
     console.print(
-        f"[bold]{escape(found.rollout)}[/] (attempt {found.attempt}) is {found.status} in "
-        f"{found.stage}, step {found.step}{share}"
+        f"[bold]{escape(found.rollout)}[/] (attempt {found.attempt}) is "
+        f"{found.status.replace('_', ' ')} in {found.stage}, step {found.step}{share}"
     )
     if not found.gates:
         console.print("No gate of its plan is measured in this stage.")

@@ -1,5 +1,6 @@
 """`fieldwatch review answer`: say what an item is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from uuid6 import uuid7
@@ -7,6 +8,7 @@ from uuid6 import uuid7
 from monitor.commands.screen import console, print_json
 from monitor.domain import Person, Role
 from monitor.review.item import Action, ItemState
+from monitor.services.identify import identify_review_item
 from monitor.services.review.submit import Answer, Taken, submit
 from monitor.wiring import open_store
 
@@ -30,16 +32,17 @@ def run(
     config: Path | None,
 ) -> int:
     """Record an answer."""
-    given = Answer(
-        item_id=item_id,
-        token=token,
-        action=Action(action),
-        label=label,
-        # Typed by a person: each command is an answer of its own.
-        key=str(uuid7()),
-        note=note,
-    )
     with open_store(config) as context:
+        given = _answer(
+            Answer(
+                item_id=identify_review_item(context, item_id),
+                token=token,
+                action=Action(action),
+                label=label,
+                key=str(uuid7()),
+                note=note,
+            )
+        )
         taken = submit(context, Person(name=reader, role=Role.OPERATOR), given)
     if as_json:
         print_json(taken)
@@ -48,8 +51,19 @@ def run(
     return 0
 
 
-def show(taken: Taken) -> None:
+def _answer(typed: Answer) -> Answer:
+    """Key an answer by the lease it is given under, so that typing it twice changes nothing.
+
+    A correction has no lease, and may say again what was said before the last: its key is its own.
+    """
+    if typed.token is None:
+        return typed
+    return replace(typed, key=f"{typed.token}-{typed.content}")
+
+
+def show(taken: Taken, done: str = "Recorded") -> None:
     """Say what became of an answer."""
-    console.print(f"Recorded: {_STATES[taken.state]}.")
+    done = "Recorded before" if taken.repeated else done
+    console.print(f"{done}: {_STATES[taken.state]}.")
     if taken.prediction is not None and taken.confidence is not None:
         console.print(f"The model had said {taken.prediction} ({taken.confidence:.0%}).")

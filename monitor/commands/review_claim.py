@@ -1,5 +1,6 @@
 """`fieldwatch review claim`: take items in hand."""
 
+import shlex
 from pathlib import Path
 
 from rich.markup import escape
@@ -34,7 +35,7 @@ def run(
     if not handed:
         console.print("Nothing waits for you.")
     for item in handed:
-        _show(item, written.get(item.id))
+        _show(item, written.get(item.id), reader)
     return 0
 
 
@@ -51,7 +52,7 @@ def _write(context: Context, handed: list[HandedItem], folder: Path) -> dict[str
     return written
 
 
-def _show(item: HandedItem, picture: Path | None) -> None:
+def _show(item: HandedItem, picture: Path | None, reader: str) -> None:
     console.print(f"[bold]{item.id}[/]  token {item.token}, yours until {clock(item.until)} UTC")
     if item.blind:
         console.print("  read blind: say what you see; the model's answer shows afterwards")
@@ -69,6 +70,7 @@ def _show(item: HandedItem, picture: Path | None) -> None:
         console.print("  no picture was kept")
     console.print(f"  labels: {escape(', '.join(item.choices))}")
     console.print(
-        f"  fieldwatch review answer {item.id} relabel --label … --token {item.token} --reader …",
+        f"  fieldwatch review answer {item.id} relabel --label … --token {item.token} "
+        f"--reader {escape(shlex.quote(reader))}",
         soft_wrap=True,
     )

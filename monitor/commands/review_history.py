@@ -16,7 +16,8 @@ def run(*, reader: str, limit: int, as_json: bool, config: Path | None) -> int:
         return 0
     pace = "" if found.median_seconds is None else f", {found.median_seconds:.1f} s each (median)"
     console.print(
-        f"{found.reviewer}: {found.answers} answers{pace}, {found.undone} taken back, "
+        f"{found.reviewer}: {found.answers} answer{'s' * (found.answers != 1)}{pace}, "
+        f"{found.undone} taken back, "
         f"{found.changed_after_reveal} changed after the model's answer was shown"
     )
     if found.gold:

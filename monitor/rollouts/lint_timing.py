@@ -78,11 +78,13 @@ def span(days: float) -> str:
 
     Examples
     --------
-    >>> span(0.5), span(3.25), span(40), span(1)
-    ('12 hours', '3.25 days', '40 days', '1 day')
+    >>> span(0.5), span(3.25), span(40), span(1), span(0.0002)
+    ('12 hours', '3.25 days', '40 days', '1 day', '17.3 seconds')
     """
     if math.isinf(days):
         return "for ever"
+    if days < 1 / 1_440:
+        return _counted(days * 86_400, "second")
     if days < 1 / 24:
         return _counted(days * 24 * 60, "minute")
     return _counted(days * 24, "hour") if days < 1 else _counted(days, "day")

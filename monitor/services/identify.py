@@ -1,4 +1,4 @@
-"""Find the one alarm or event that an id means, or the beginning of one."""
+"""Find the one alarm, event or review item that an id means, or the beginning of one."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from monitor.errors import AmbiguousId, NotFound
 from monitor.services.context import Context
 from monitor.store.alarms import Alarms
 from monitor.store.engine import reading
+from monitor.store.review_items import ReviewItems
 
 FEWEST_CHARACTERS = 8
 """Of a beginning. Ids begin with their time: eight characters are a minute."""
@@ -50,6 +51,24 @@ def identify_alarm(context: Context, given: str) -> str:
             return given
         found = alarms.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
     return _only("alarm", given, found, "`fieldwatch alarms list --all` shows them.")
+
+
+def identify_review_item(context: Context, given: str) -> str:
+    """Complete the id of an item of the review queue.
+
+    Raises
+    ------
+    NotFound
+        If no item has this id or begins so.
+    AmbiguousId
+        If several begin so.
+    """
+    with reading(context.engine) as conn:
+        items = ReviewItems(conn)
+        if items.get(given) is not None:
+            return given
+        found = items.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
+    return _only("review item", given, found, "`fieldwatch review list` shows them.")
 
 
 def _is_enough(given: str) -> bool:

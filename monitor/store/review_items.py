@@ -116,6 +116,13 @@ class ReviewItems:
         ).one_or_none()
         return None if row is None else item_of(row)
 
+    def ids_beginning(self, prefix: str, limit: int) -> list[str]:
+        """List ids that begin so, the newest items first."""
+        query = select(review_items.c.id).where(
+            review_items.c.id.startswith(prefix, autoescape=True)
+        )
+        return list(self._conn.scalars(query.order_by(review_items.c.id.desc()).limit(limit)))
+
     def locked(self, item_id: str) -> ReviewItem | None:
         """Read one item and keep others from changing it until the transaction ends."""
         row = self._conn.execute(

@@ -35,8 +35,22 @@ def test_a_reader_takes_an_item_in_hand_answers_it_and_sees_what_the_model_had_s
     )
     assert "settled" in said.stdout
     assert "The model had said" in said.stdout
-    assert "1 answers" in _run("history", "anna").stdout
+    assert "anna: 1 answer," in _run("history", "anna").stdout
     assert "stays open" in _run("undo", item["id"], "--reader", "anna").stdout
+
+
+def test_an_answer_typed_twice_counts_once_and_the_beginning_of_an_id_is_enough() -> None:
+    [item] = json.loads(_run("claim", "--reader", "anna", "--json").stdout)
+    said = ("answer", item["id"][:18], "relabel", "--label", "teddy")
+    words = (*said, "--token", str(item["token"]), "--reader", "anna")
+    assert "Recorded: the item is settled" in _run(*words).stdout
+    assert "Recorded before: the item is settled" in _run(*words).stdout
+    assert "anna: 1 answer," in _run("history", "anna").stdout
+    assert "Taken back" in _run("undo", item["id"][:18], "--reader", "anna").stdout
+
+
+def test_a_reader_is_told_the_command_that_answers() -> None:
+    assert "--reader 'Anna B'" in _run("claim", "--reader", "Anna B").stdout
 
 
 def test_an_export_says_what_it_wrote_and_how_to_load_it(tmp_path: Path) -> None:
