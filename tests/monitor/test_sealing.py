@@ -167,6 +167,21 @@ def test_a_chosen_range_leaves_sealed_events_out(field: Field) -> None:
     assert any("sealed" in note for note in found["notes"])
 
 
+def test_the_time_before_a_chosen_range_leaves_sealed_events_out_too(field: Field) -> None:
+    """Or two ranges that begin an event apart would tell what was said of that event."""
+    after = field.sealed[-1].at + timedelta(seconds=1)
+    span = {"from": after.isoformat(), "to": (after + timedelta(seconds=1)).isoformat()}
+    found = field.client.get("/v1/models/bears/explanation", params=span).json()
+    inside = field.sealed[10].at + timedelta(milliseconds=1)
+    other = field.client.get(
+        "/v1/models/bears/explanation", params=span | {"from": inside.isoformat()}
+    ).json()
+    assert [each["before"] for each in found["classes"]] == [
+        each["before"] for each in other["classes"]
+    ]
+    assert sum(each["episodes"] for each in found["timeline"]["bins"]) <= len(field.opened)
+
+
 @pytest.mark.parametrize("address", ["/v1/events/{id}/explanation", "/events/{id}"])
 def test_an_explanation_of_a_sealed_event_is_refused(field: Field, address: str) -> None:
     event_id = field.sealed[2].event_id

@@ -116,7 +116,12 @@ def explain_range(context: Context, model: str, start: datetime, end: datetime) 
     return tell(
         context,
         open_bundle(context, sha),
-        Subject(window=window, rows=rows.without(sealed), notes=[note] if sealed else []),
+        Subject(
+            window=window,
+            rows=rows.without(sealed),
+            chosen=True,
+            notes=[note] if sealed else [],
+        ),
     )
 
 

@@ -24,6 +24,7 @@ from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.decisions import Decisions
 from monitor.store.engine import reading
 from monitor.store.payloads import Payloads
+from monitor.store.seals import sealed_among
 from reference_data.window_reference import Absent
 
 SHORTEST_BEFORE, LONGEST_BEFORE = timedelta(minutes=30), timedelta(days=7)
@@ -87,6 +88,8 @@ class Subject:
     rows: WindowRows
     sealed: frozenset[str] = frozenset()
     """Ids of events that count and may not be shown."""
+    chosen: bool = False
+    """Whether somebody chose the window, and with it where the time just before ends."""
     segment: tuple[str, str] | None = None
     """Name and value of the segment the window is confined to."""
     alarm: Alarm | None = None
@@ -178,6 +181,10 @@ def _before(context: Context, reference: Reference, subject: Subject) -> WindowR
         MOST_BEFORE,
     )
     rows = rows if subject.segment is None else rows.of_segment(*subject.segment)
+    if subject.chosen:
+        # Two choices an event apart differ by that event: sealed ones do not even count.
+        with reading(context.engine) as conn:
+            rows = rows.without(sealed_among(conn, rows.rows))
     return rows if len(rows) else None
 
 

@@ -78,7 +78,12 @@ def export(context: Context, wish: ExportWish) -> Exported:
     _check(wish)
     settled, readers, waiting = _load(context, wish.model)
     changed = {item.new.subject: item for item in settled if item.new.origin is Origin.REFERENCE}
-    wish.out.mkdir(parents=True, exist_ok=True)
+    try:
+        wish.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionInvalid(
+            "--out", str(wish.out), f"no folder can be made there ({error.strerror})"
+        ) from error
     lost: list[str] = []
     lines = [
         *_training(context, wish, changed, readers),
