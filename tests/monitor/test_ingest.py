@@ -137,11 +137,11 @@ def test_a_balanced_stream_crosses_sooner_and_opens_no_alarm(tmp_path: Path) -> 
     installation = Installation(tmp_path, MonitorOptions(detectors=detectors))
     bundle = installation.serve()
     balanced, certified = 0, 0
-    for _ in range(40):
+    for _ in range(20):
         installation.record(
             [
                 installation.event(bundle, p_semantic=float(installation.rng.uniform(0, 0.75)))
-                for _ in range(10)
+                for _ in range(20)
             ]
         )
         ingest(installation.monitor(), installation.clock)
@@ -166,8 +166,8 @@ def test_batches_and_restarts_never_show(tmp_path: Path) -> None:
     ingest(story.monitor(), story.clock)
     whole = story.dump()
 
-    # The same events, read seven at a time, each batch by a monitor that has just started.
-    options = MonitorOptions(detectors=detectors, ingest_batch=7)
+    # The same events, read seventeen at a time, each batch by a monitor that has just started.
+    options = MonitorOptions(detectors=detectors, ingest_batch=17)
     other = Installation(tmp_path / "b", options)
     other.serve()
     copied = story.log().after("bears", {}, columns=_all_columns())
