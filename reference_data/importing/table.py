@@ -260,7 +260,7 @@ def _group(table: Table, pattern: str, data: Path) -> Table:
         for row, match in zip(table.rows, found, strict=True)
     )
     episodes = len({row.episode for row in rows if row.episode is not None}) + alone
-    note = f"--group-by {pattern!r} makes {episodes} episodes of {len(rows)} items"
+    note = f"--group-by '{pattern}' makes {episodes} episodes of {len(rows)} items"
     if alone:
         note += f"; {alone} items do not match and are episodes of their own"
     return replace(table, rows=rows, episodes_known=True, notes=(*table.notes, note))
