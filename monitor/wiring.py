@@ -1,5 +1,6 @@
 """The composition root: where settings become the things services work with."""
 
+import faulthandler
 import logging
 import os
 import secrets
@@ -110,6 +111,8 @@ def serve(settings: MonitorSettings) -> None:
     """
     import uvicorn
 
+    # A fault in a native library leaves a trace in the log, not silence.
+    faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     options = settings.monitor
