@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from monitor.services.context import Context
 from monitor.services.explanations import explain
@@ -22,6 +22,12 @@ _HEADERS = {
     # A page is as secret as the key it was asked with.
     "Cache-Control": "private, no-store",
 }
+
+
+@router.get("/")
+def start() -> RedirectResponse:
+    """Where somebody lands who only knows the port: the manual lists every address."""
+    return RedirectResponse("/docs")
 
 
 @router.get("/alarms/{alarm_id}")

@@ -62,6 +62,14 @@ def test_every_route_but_health_needs_a_key_of_the_right_role(
             assert (status == 403) is not role.may(needed_role(method, path)), (path, role)
 
 
+def test_who_knows_only_the_port_lands_at_the_manual(
+    installation: Installation, client: TestClient
+) -> None:
+    assert client.get("/").status_code == 401
+    landed = client.get("/", headers=key(installation, Role.VIEWER))
+    assert (landed.status_code, landed.url.path) == (200, "/docs")
+
+
 def test_the_manual_says_in_words_what_each_address_does(
     installation: Installation, client: TestClient
 ) -> None:
