@@ -70,8 +70,9 @@ servers: install ## Real processes, killed and restarted; the demo's story
 	@$(ONE_THREAD) $(BIN)/pytest -q -m servers
 
 pins: ## Renew the pinned requirements from the ranges in pyproject.toml
-	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra dev --constraint .ci/pins.in -o requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra reports --extra dev --constraint .ci/pins.in -o requirements.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --constraint .ci/pins.in -o requirements-serve.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra reports --constraint .ci/pins.in -o requirements-monitor.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 -o requirements-peers.txt .ci/peers.in
 
 bench-peers: install ## Install the peers that benchmarks compare with, in an environment of their own
