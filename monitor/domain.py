@@ -171,6 +171,9 @@ class Exclusion(StrEnum):
     """A score, a p-value or the embedding was NaN or infinite: the event is no evidence."""
     OTHER_BUNDLE = "other_bundle"
     """Scored by a bundle that is not the routed one."""
+    OUTSIDE_VOCABULARY = "outside_vocabulary"
+    """Predicted as a class its bundle does not know, as a writer of other make may record it: the
+    event is no evidence."""
     PROPERTY_MISSING = "property_missing"
     """A watched property was missing or not finite: only that property was not observed."""
     SEGMENT_BEYOND_BOUND = "segment_beyond_bound"

@@ -73,6 +73,21 @@ def test_events_that_are_not_finite_are_recorded_excluded_and_counted(
     assert reading_.excluded == {Exclusion.NOT_FINITE: 5}
 
 
+def test_a_prediction_outside_the_vocabulary_is_excluded_and_counted(
+    installation: Installation,
+) -> None:
+    bundle = installation.serve()
+    first, strange = installation.event(bundle), installation.event(bundle)
+    frame = installation.event(bundle, episode_id=strange.event_id)
+    installation.record(
+        [first, changed(strange, prediction="panda"), frame, installation.event(bundle)]
+    )
+    [intake] = ingest(installation.monitor(), installation.clock)
+
+    assert (intake.events, intake.episodes) == (4, 2)
+    assert the_model(installation).excluded == {Exclusion.OUTSIDE_VOCABULARY: 1}
+
+
 def test_a_missing_property_excludes_that_property_and_nothing_else(
     installation: Installation,
 ) -> None:

@@ -109,6 +109,7 @@ def select_frames(
     excluded: Counter[Exclusion] = Counter()
     sighted: dict[str, datetime] = {}
     frames: list[Frame] = []
+    vocab = frozenset(baseline.vocab)
     for row in events.to_pylist():
         seen_at = min(row["at"], now)
         for unit in {EVERY_UNIT, row["unit"] or EVERY_UNIT}:
@@ -121,6 +122,8 @@ def select_frames(
             excluded[Exclusion.OTHER_BUNDLE] += 1
         elif not _scored(row):
             excluded[Exclusion.NOT_FINITE] += 1
+        elif row["prediction"] not in vocab:
+            excluded[Exclusion.OUTSIDE_VOCABULARY] += 1
         else:
             seen = _episode(row, segments)
             frames.append(Frame(seen=seen, episode_id=row["episode_id"], unit=row["unit"] or None))
