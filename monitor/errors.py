@@ -30,6 +30,7 @@
     ├── EventsError
     │   ├── EventsUnreachable     the events table does not answer
     │   └── BatchInvalid          rows that would break the order within a writer
+    ├── KeyFileUnusable           a file from which no key can be taken up
     ├── AccessDenied              no valid key, or one whose role may not do this
     ├── RolloutActive             another rollout of the model has not ended
     ├── RolloutRefused            not in the state it is in
@@ -330,6 +331,16 @@ class LastAdminKey(StoreError):
         super().__init__(
             f"the key {key_id} is the last admin key and cannot be revoked. "
             "Create another admin key first."
+        )
+
+
+class KeyFileUnusable(FieldwatchError):
+    """A key made elsewhere cannot be taken up from its file."""
+
+    def __init__(self, file: Path, cause: str) -> None:
+        super().__init__(
+            f"no key can be taken up from {file}: {cause}. It must hold one word of at least 32 "
+            "characters drawn at random, such as `openssl rand -hex 32` prints."
         )
 
 

@@ -1,6 +1,7 @@
 """`fieldwatch keys …`."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,31 @@ def create_key(
 ) -> None:
     """Make a key; it is shown once."""
     run("keys", action="create", person=person, role=role, as_json=as_json, config=config)
+
+
+@app.command("adopt")
+def adopt_keys(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="PERSON:ROLE=FILE…", help="Whose key it shall be, and its file."),
+    ],
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Take up keys that were made elsewhere, such as a container's secrets; twice is as once."""
+    run("keys_adopt", files=_key_files(files), as_json=as_json, config=config)
+
+
+def _key_files(words: list[str]) -> list[tuple[str, str, Path]]:
+    found = []
+    for word in words:
+        owner, _, file = word.partition("=")
+        person, _, role = owner.rpartition(":")
+        if not (person and file and role in set(KeyRole)):
+            roles = ", ".join(KeyRole)
+            raise typer.BadParameter(f"{word!r} is not PERSON:ROLE=FILE with a role of {roles}")
+        found.append((person, role, Path(file)))
+    return found
 
 
 @app.command("list")

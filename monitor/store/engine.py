@@ -111,6 +111,8 @@ def _url(settings: StoreSettings) -> URL:
         url = make_url(settings.database)
     except ArgumentError as error:
         raise SettingsInvalid(["store.database_url: not a database URL"], None) from error
+    if settings.database_password is not None:
+        url = url.set(password=settings.database_password.get_secret_value())
     if url.drivername in {"postgresql", "postgres"}:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername not in {"sqlite", "postgresql+psycopg"}:

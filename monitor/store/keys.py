@@ -75,6 +75,29 @@ class Keys:
             Who made it.
         """
         token = PREFIX + secrets.token_urlsafe(32)
+        self._insert(token, person, role, now, by)
+        return token
+
+    def adopt(self, token: str, person: str, role: Role, now: datetime, *, by: str) -> Key | None:
+        """Take up a key made elsewhere, unless there is or was one with this token.
+
+        Parameters
+        ----------
+        token
+            The secret; whoever made it keeps it.
+        person, role, now, by
+            As for `create`.
+
+        Returns
+        -------
+            The key that had this token before, revoked or not; ``None`` when it is taken up now.
+        """
+        known = next((key for key in self.listed() if key.hash == _hash(token)), None)
+        if known is None:
+            self._insert(token, person, role, now, by)
+        return known
+
+    def _insert(self, token: str, person: str, role: Role, now: datetime, by: str) -> None:
         self._conn.execute(
             keys.insert().values(
                 id=str(uuid7()),
@@ -85,7 +108,6 @@ class Keys:
                 created_by=by,
             )
         )
-        return token
 
     def revoke(self, key_id: str, now: datetime, *, by: str = "system") -> None:
         """Make a key worthless, from the gateways' next poll on.

@@ -3,8 +3,9 @@
 Sources, the strongest first: ``FIELDWATCH_*`` variables (``FIELDWATCH_GATEWAY__PORT`` is the key
 ``port`` of the table ``[gateway]``), then one TOML file (``--config``, else ``FIELDWATCH_CONFIG``,
 else ``./fieldwatch.toml`` if there is one), then the defaults. ``FIELDWATCH_HOME`` is short for
-``FIELDWATCH_STORE__HOME``. Each process reads its own tables; a key that nobody knows is an error
-that names it.
+``FIELDWATCH_STORE__HOME``, and a variable that ends in ``_FILE`` names a file that holds the value
+(`monitor.store.secret_files`). Each process reads its own tables; a key that nobody knows is an
+error that names it.
 """
 
 import difflib
@@ -13,16 +14,26 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 from typing_extensions import override
 
 from monitor.errors import SettingsInvalid
+from monitor.store.secret_files import FromFiles, names_a_file, read_files
 
 TABLES = frozenset({"store", "gateway", "monitor"})
 """Every table a settings file may have; a process ignores the ones it does not use."""
@@ -48,14 +59,22 @@ class StoreSettings(BaseModel):
     """Folder of everything local; made on first start."""
     database_url: SecretStr | None = None
     """PostgreSQL by URL; SQLite in `home` when absent. Secret, for it may hold a password."""
+    database_password: SecretStr | None = None
+    """Password for `database_url`, instead of the one in it."""
     events_url: str | None = None
     """The events table: a folder or an object store's URL; ``events`` in `home` when absent."""
     events_options: dict[str, SecretStr] = {}
     """Credentials and options of the object store, as `deltalake` names them."""
 
+    @model_validator(mode="after")
+    def _password_has_a_database(self) -> "StoreSettings":
+        if self.database_password is not None and self.database_url is None:
+            raise ValueError("database_password: there is no database_url that it could be for")
+        return self
+
     @property
     def database(self) -> str:
-        """The database's URL, password included."""
+        """The database's URL; a `database_password` is not in it yet."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.home / 'state.db'}"
@@ -109,6 +128,16 @@ class _HomeVariable(PydanticBaseSettingsSource):
         return {"store": {"home": home}} if home else {}
 
 
+class _Variables(EnvSettingsSource):
+    """``FIELDWATCH_*`` variables, with the contents of the files that some of them name."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        values = {name.lower(): value for name, value in _from_files().values.items()}
+        given = {name: v for name, v in self.env_vars.items() if not _is_file_of_ours(name)}
+        self.env_vars = {**given, **values}
+
+
 class ProcessSettings(BaseSettings):
     """What every process is configured by; each adds the table of its own name."""
 
@@ -129,7 +158,7 @@ class ProcessSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # What `load_settings` passes in is the file, and variables are stronger than the file.
-        return (env_settings, _HomeVariable(settings_cls), init_settings)
+        return (_Variables(settings_cls), _HomeVariable(settings_cls), init_settings)
 
 
 S = TypeVar("S", bound=ProcessSettings)
@@ -155,7 +184,7 @@ def load_settings(model_cls: type[S], config: Path | None) -> S:
     faults = [
         f"[{table}]: no such table{_suggest(table, TABLES)}" for table in document.keys() - TABLES
     ]
-    faults += _unknown_variables()
+    faults += [*_unknown_variables(), *_from_files().faults]
     if faults:
         raise SettingsInvalid(sorted(faults), path)
     mine = {table: keys for table, keys in document.items() if table in model_cls.model_fields}
@@ -180,6 +209,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsInvalid([f"the file cannot be read: {error.strerror}"], path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsInvalid([f"the file is not TOML: {error}"], path) from error
+
+
+def _from_files() -> FromFiles:
+    ours = {name: v for name, v in os.environ.items() if name.upper().startswith(PREFIX)}
+    return read_files(ours)
+
+
+def _is_file_of_ours(variable: str) -> bool:
+    return variable.upper().startswith(PREFIX) and names_a_file(variable)
 
 
 def _unknown_variables() -> list[str]:

@@ -36,6 +36,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.BundleUntrusted: HTTPStatus.CONFLICT,
     errors.KeyUnknown: HTTPStatus.NOT_FOUND,
     errors.LastAdminKey: HTTPStatus.CONFLICT,
+    errors.KeyFileUnusable: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.EventsError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.EventsUnreachable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.BatchInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -13,11 +13,13 @@ import msgspec
 import pytest
 
 from monitor.cli import main
-from monitor.domain import Role, Status
+from monitor.domain import Person, Role, Status
 from monitor.services import key_desk, kill_switch
 from monitor.services.assess import assess
 from monitor.services.ingest import ingest
 from monitor.store.bootstrap import ensure_admin_key
+from monitor.store.engine import reading
+from monitor.store.keys import Keys
 from tests.monitor.installation import Installation
 from tests.templates import new_folder
 
@@ -377,6 +379,43 @@ def test_keys_are_made_listed_and_revoked(with_alarm: Installation, run: Run) ->
     code, _, err = run("keys", "revoke", keys[0]["id"])
     assert code == 1
     assert "last admin key" in err
+
+
+def test_keys_made_elsewhere_are_taken_up_once_and_stay_revoked(
+    with_alarm: Installation, tmp_path: Path, run: Run
+) -> None:
+    secret = "0123456789abcdef" * 4
+    admin, scrape = tmp_path / "admin_key", tmp_path / "scrape_key"
+    admin.write_text(secret + "\n")
+    scrape.write_text(secret[::-1])
+    wanted = (f"root:admin={admin}", f"prometheus:viewer={scrape}")
+    first = parsed(run, "keys", "adopt", *wanted)
+    assert [key["outcome"] for key in first] == ["adopted", "adopted"]
+    with reading(with_alarm.engine) as conn:
+        assert Keys(conn).all().verify(secret) == Person(name="root", role=Role.ADMIN)
+        held = {key.person.name: key.id for key in Keys(conn).listed()}
+    assert parsed(run, "keys", "revoke", held["prometheus"])
+    again = parsed(run, "keys", "adopt", *wanted)
+    assert [key["outcome"] for key in again] == ["known", "revoked"]
+    assert len(parsed(run, "keys", "list")) == 3
+    code, _, err = run("keys", "adopt", f"somebody:admin={scrape}")
+    assert (code, "it is the key of prometheus (viewer)" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "held", ["", "short", "0123456789abcdef 0123456789abcdef", "schlüssel" * 9]
+)
+def test_a_file_without_a_fit_key_gives_none_to_anybody(
+    with_alarm: Installation, tmp_path: Path, run: Run, held: str
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_text("0123456789abcdef" * 4)
+    bad.write_text(held)
+    code, _, err = run("keys", "adopt", f"a:admin={good}", f"b:viewer={bad}")
+    assert (code, str(bad) in err) == (1, True)
+    assert len(parsed(run, "keys", "list")) == 1
+    code, _, err = run("keys", "adopt", f"a:king={good}", "--json")
+    assert (code, "PERSON:ROLE=FILE" in err) == (2, True)
 
 
 def test_a_kill_is_armed_shown_and_released_by_somebody_else(

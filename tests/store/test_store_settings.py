@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from monitor.errors import SettingsInvalid
+from monitor.store.engine import connect
 from monitor.store.settings import ProcessSettings, StoreSettings, load_settings
 
 
@@ -136,3 +137,51 @@ def test_passwords_do_not_show(tmp_path: Path) -> None:
     assert "hush" not in repr(store)
     assert "hush" in store.database
     assert store.storage_options == {"secret": "hush"}
+
+
+def test_a_variable_may_name_a_file_that_holds_the_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, password = tmp_path / "url", tmp_path / "password"
+    url.write_text("postgresql://fieldwatch@db/fieldwatch\n")
+    password.write_text("hu/sh@\n")
+    monkeypatch.setenv("FIELDWATCH_STORE__DATABASE_URL_FILE", str(url))
+    monkeypatch.setenv("FIELDWATCH_STORE__DATABASE_PASSWORD_FILE", str(password))
+    monkeypatch.setenv("FIELDWATCH_GATEWAY__PORT_FILE", str(_file(tmp_path, "7", "port")))
+    settings = load_settings(Settings, _file(tmp_path, "[gateway]\nport = 1\n"))
+    assert settings.gateway.port == 7
+    assert "hu/sh@" not in repr(settings)
+    engine = connect(settings.store)
+    assert engine.url.password == "hu/sh@"
+    assert engine.url.host == "db"
+    engine.dispose()
+
+
+def test_every_secret_file_that_cannot_be_used_is_named_with_its_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIELDWATCH_STORE__DATABASE_URL_FILE", str(tmp_path / "gone"))
+    monkeypatch.setenv("FIELDWATCH_GATEWAY__HOST_FILE", str(_file(tmp_path, " \n", "empty")))
+    monkeypatch.setenv("FIELDWATCH_GATEWAY__PORT_FILE", str(_file(tmp_path, "7", "port")))
+    monkeypatch.setenv("FIELDWATCH_GATEWAY__PORT", "8")
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(Settings, None)
+    told = "\n".join(caught.value.faults)
+    assert "FIELDWATCH_STORE__DATABASE_URL_FILE: the file" in told
+    assert "No such file" in told
+    assert "is empty" in told
+    assert "FIELDWATCH_GATEWAY__PORT is set too" in told
+
+
+def test_a_file_for_an_unknown_key_is_an_error_like_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIELDWATCH_GATEWAY__PORTS_FILE", str(_file(tmp_path, "7", "port")))
+    with pytest.raises(SettingsInvalid, match=r"gateway\.ports: unknown key; did you mean port"):
+        load_settings(Settings, None)
+
+
+def test_a_password_for_no_database_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIELDWATCH_STORE__DATABASE_PASSWORD", "hush")
+    with pytest.raises(SettingsInvalid, match="no database_url"):
+        load_settings(Settings, None)
