@@ -30,12 +30,20 @@ def _alarms(readings: Sequence[ModelReading]) -> Iterator[Metric]:
         "kind",
         "severity",
     )
+    began = gauge(
+        "fieldwatch_alarm_began_timestamp_seconds",
+        "Best guess of when what an open alarm tells of began; absent while none is open.",
+        "model",
+        "kind",
+    )
     for reading in readings:
         for kind in AlarmKind:
             for severity in (Severity.PAGE, Severity.TICKET):
                 standing = severity in reading.open_alarms.get(kind, ())
                 open_.add_metric([reading.model, kind, severity], float(standing))
-    yield open_
+        for kind, at in reading.began.items():
+            began.add_metric([reading.model, kind], at.timestamp())
+    yield from (open_, began)
 
 
 def _traffic(readings: Sequence[ModelReading]) -> Iterator[Metric]:

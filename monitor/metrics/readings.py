@@ -63,6 +63,8 @@ class ModelReading:
 
     model: str
     open_alarms: Mapping[AlarmKind, Set[Severity]]
+    began: Mapping[AlarmKind, datetime]
+    """The best guess of when what an open alarm tells of began."""
     ingested: Mapping[Status, int]
     flagged_share: Bounds | None
     """Of the last complete window; ``None`` while it is inconclusive."""

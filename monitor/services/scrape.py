@@ -26,6 +26,7 @@ from monitor.services.conclusion import silent_units
 from monitor.services.context import Context
 from monitor.services.effect_sizes import EffectSizes
 from monitor.services.last_windows import newest, read_window
+from monitor.services.onset import began
 from monitor.services.rollouts.scrape import read_rollouts
 from monitor.services.streams.reading import read_streams
 from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
@@ -106,6 +107,7 @@ def _model(
     return ModelReading(
         model=name,
         open_alarms=_open_alarms(shared.standing, name),
+        began=began(shared.standing, name),
         ingested=dict(shared.ingested.get(name, {})),
         flagged_share=None
         if share is None or share.estimate is None

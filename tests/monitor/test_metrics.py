@@ -4,18 +4,20 @@ to say."""
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from monitor.domain import Status
+from monitor.domain import Crossing, Status, StreamName
 from monitor.metrics.collector import StoreCollector
 from monitor.review.item import NewItem, Origin, Why
 from monitor.rollouts.kill import KillScope
 from monitor.rollouts.verdict import Outcome
 from monitor.services.gates.looks import LastLook
 from monitor.services.ingest import ingest
+from monitor.services.onset import onset_of
 from monitor.services.rollouts import tell
 from monitor.services.scrape import read_metrics
 from monitor.store.gates import GateStates
@@ -143,3 +145,25 @@ def test_hostile_traffic_makes_no_new_series(tmp_path: Path) -> None:
     ingest(context, installation.clock + timedelta(seconds=1))
     assert scrape.value("events_ingested", status="ok") == 10
     assert scrape.series() == before
+
+
+def test_an_open_alarm_tells_when_it_began_by_the_id_of_the_event_at_its_onset() -> None:
+    at = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+    noticed = at + timedelta(seconds=90)
+    crossing = Crossing(
+        model="bears",
+        bundle_sha="b",
+        stream=StreamName.SEMANTIC,
+        event_id="e2",
+        at=noticed,
+        log_evidence=9.0,
+        log_threshold=8.0,
+        strongest_bet="outliers 2 %",
+        onset_event_id=str(UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62))),
+        episodes_since_onset=12,
+    )
+    assert onset_of(crossing) == at
+    for without_a_time in ("e1", "c232ab00-9414-4ec2-8bbd-9c1d8c3a1b1a"):
+        assert onset_of(replace(crossing, onset_event_id=without_a_time)) == noticed
+    taken_in_later = replace(crossing, at=at - timedelta(days=1))
+    assert onset_of(taken_in_later) == taken_in_later.at
