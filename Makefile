@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 TIMED := .ci/timed
 
-.PHONY: help demo test install lint types contract tests unit stores statistics torch servers docs pins bench-peers clean
+.PHONY: help demo test install lint types contract tests unit stores statistics torch servers docs pins bench-peers secrets clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -71,13 +71,23 @@ servers: install ## Real processes, killed and restarted; the demo's story
 
 pins: ## Renew the pinned requirements from the ranges in pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra reports --extra dev --constraint .ci/pins.in -o requirements.txt pyproject.toml
-	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --constraint .ci/pins.in -o requirements-serve.txt pyproject.toml
-	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra reports --constraint .ci/pins.in -o requirements-monitor.txt pyproject.toml
+	@# What the images hold is what the tests ran with.
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --constraint requirements.txt -o requirements-serve.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra reports --constraint requirements.txt -o requirements-monitor.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --constraint requirements.txt -o requirements-train.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 -o requirements-peers.txt .ci/peers.in
 
 bench-peers: install ## Install the peers that benchmarks compare with, in an environment of their own
 	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	@$(BIN)/uv pip install --python .venv-peers/bin/python -r requirements-peers.txt
+
+SECRETS := database_password admin_key prometheus_key alertmanager_key grafana_password
+
+# A container's user is not yours: the files are for everybody to read, their folder for you alone.
+secrets: ## Make what docker-compose.yml keeps secret, in secrets/, where it is not there yet
+	@mkdir -p -m 0700 secrets
+	@for name in $(SECRETS); do test -s secrets/$$name || { \
+	  head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >secrets/$$name && chmod 0444 secrets/$$name && echo "made secrets/$$name"; }; done
 
 clean: ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
