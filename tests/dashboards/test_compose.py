@@ -13,9 +13,9 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from inference.settings import GatewaySettings
+from inference.settings import GatewayOptions, GatewaySettings
 from monitor.cli import app
-from monitor.settings import MonitorSettings
+from monitor.settings import MonitorOptions, MonitorSettings
 from monitor.store.settings import load_settings
 from tests.dashboards.composition import (
     COMPOSE,
@@ -160,8 +160,11 @@ def test_every_variable_is_a_setting_and_every_address_a_service(each: Service) 
     assert url.database == database["POSTGRES_DB"]
     assert url.password is None
     assert settings.store.database_password is not None
-    options = load_settings(GatewaySettings, None).gateway
-    listening = {"gateway": options, "monitor": settings.monitor}.get(each.command[0])
+    places: dict[str, GatewayOptions | MonitorOptions] = {
+        "gateway": load_settings(GatewaySettings, None).gateway,
+        "monitor": settings.monitor,
+    }
+    listening = places.get(each.command[0])
     if listening is not None:
         assert listening.host == "0.0.0.0"
         assert [inside for _, _, inside in each.ports] == [listening.port]
