@@ -286,3 +286,6 @@ class Alarm:
     """Who has seen it and let its streams begin again; ``None`` while nobody has."""
     acknowledged_at: datetime | None = None
     acknowledged_reason: str | None = None
+    acknowledged_silence: str | None = None
+    """The silence in Alertmanager that said so, under a name nobody verified; ``None`` where it was
+    said here."""

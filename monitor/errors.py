@@ -48,6 +48,9 @@
     ├── AnswerRefused             a reader's answer that fits its item in no way
     ├── DrillRefused              a bundle that holds nothing to drill
     ├── NotDelivered              a notice's destination did not take it
+    ├── NotificationInvalid       what came to Alertmanager's webhook is none of its notifications
+    ├── AlertmanagerUnreachable   it does not answer
+    ├── AlertmanagerRefused       it answers, and does not do what it was asked
     └── ClientError
         ├── NothingToSend         no input there to send
         ├── NoKey                 no key on this machine to send with
@@ -446,7 +449,7 @@ class SecondPersonNeeded(PersonNeeded):
 
 
 class AlarmResolved(FieldwatchError):
-    """An alarm that is over cannot be acknowledged."""
+    """An alarm that is over cannot be acknowledged, nor its acknowledgement taken back."""
 
     def __init__(self, alarm_id: str, resolved_at: datetime | None) -> None:
         when = "" if resolved_at is None else f" at {resolved_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -538,6 +541,37 @@ class NotDelivered(FieldwatchError):
         super().__init__(
             f"the notification target {target} failed: {cause}. It is tried again; check the "
             "destination and monitor.notify_urls."
+        )
+
+
+class NotificationInvalid(FieldwatchError):
+    """What came to the webhook is no notification of Alertmanager's, or beyond its limits."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"this is no notification that can be taken in: {cause[:300]}. Nothing was recorded; "
+            "the webhook takes version 4 of Alertmanager's payload."
+        )
+
+
+class AlertmanagerUnreachable(FieldwatchError):
+    """Alertmanager does not answer."""
+
+    def __init__(self, address: str, cause: str) -> None:
+        super().__init__(
+            f"Alertmanager at {address} does not answer: {cause}. Acknowledgements stand, and "
+            "their silences are made once it does; check that it runs, and "
+            "monitor.alertmanager_url."
+        )
+
+
+class AlertmanagerRefused(FieldwatchError):
+    """Alertmanager answers, and does not do what it was asked."""
+
+    def __init__(self, address: str, asked: str, cause: str) -> None:
+        super().__init__(
+            f"Alertmanager at {address} did not {asked}: {cause[:300]}. It is tried again; check "
+            "that monitor.alertmanager_url names an Alertmanager of version 0.22 or later."
         )
 
 

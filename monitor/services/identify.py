@@ -1,4 +1,4 @@
-"""Find the one alarm, event or review item that an id means, or the beginning of one."""
+"""Find the one alarm, signal, event or review item that an id means, or the beginning of one."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from monitor.services.context import Context
 from monitor.store.alarms import Alarms
 from monitor.store.engine import reading
 from monitor.store.review_items import ReviewItems
+from monitor.store.signals import Signals
 
 FEWEST_CHARACTERS = 8
 """Of a beginning. Ids begin with their time: eight characters are a minute."""
@@ -51,6 +52,24 @@ def identify_alarm(context: Context, given: str) -> str:
             return given
         found = alarms.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
     return _only("alarm", given, found, "`fieldwatch alarms list --all` shows them.")
+
+
+def identify_signal(context: Context, given: str) -> str:
+    """Complete the id of a signal.
+
+    Raises
+    ------
+    NotFound
+        If no signal has this id or begins so.
+    AmbiguousId
+        If several begin so.
+    """
+    with reading(context.engine) as conn:
+        signals = Signals(conn)
+        if signals.get(given) is not None:
+            return given
+        found = signals.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
+    return _only("signal", given, found, "`fieldwatch alarms list --all` shows them.")
 
 
 def identify_review_item(context: Context, given: str) -> str:

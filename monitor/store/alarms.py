@@ -27,6 +27,7 @@ _FIXED = (
     "acknowledged_by",
     "acknowledged_at",
     "acknowledged_reason",
+    "acknowledged_silence",
 )
 """What a refresh leaves as it is."""
 
@@ -115,8 +116,10 @@ class Alarms:
         )
         return resolved
 
-    def acknowledge(self, alarm: Alarm, person: str, reason: str, now: datetime) -> Alarm:
-        """Note who has seen an open alarm, and why its streams may begin again.
+    def acknowledge(
+        self, alarm: Alarm, person: str, reason: str, now: datetime, *, silence: str | None = None
+    ) -> Alarm:
+        """Note who has seen an open alarm, why its streams may begin again, and where it was said.
 
         Returns
         -------
@@ -127,14 +130,35 @@ class Alarms:
         AlarmConflict
             It is not open.
         """
-        values = {
-            "acknowledged_by": person,
-            "acknowledged_at": now,
-            "acknowledged_reason": reason,
-        }
-        self._change(alarm, dict(values))
-        return replace(
-            alarm, acknowledged_by=person, acknowledged_at=now, acknowledged_reason=reason
+        acknowledged = replace(
+            alarm,
+            acknowledged_by=person,
+            acknowledged_at=now,
+            acknowledged_reason=reason,
+            acknowledged_silence=silence,
+        )
+        return self._acknowledged(acknowledged)
+
+    def withdraw(self, alarm: Alarm) -> Alarm:
+        """Take an acknowledgement of an open alarm back.
+
+        Returns
+        -------
+            The alarm as it now is.
+
+        Raises
+        ------
+        AlarmConflict
+            It is not open.
+        """
+        return self._acknowledged(
+            replace(
+                alarm,
+                acknowledged_by=None,
+                acknowledged_at=None,
+                acknowledged_reason=None,
+                acknowledged_silence=None,
+            )
         )
 
     def get(self, alarm_id: str) -> Alarm | None:
@@ -161,6 +185,18 @@ class Alarms:
         if state is not None:
             query = query.where(alarms.c.state == state.value)
         return [_alarm(row) for row in self._conn.execute(query)]
+
+    def latest(self, model: str, kind: AlarmKind) -> Alarm | None:
+        """Read the newest alarm of a model and kind, open or not."""
+        query = select(alarms).where(alarms.c.model == model, alarms.c.kind == kind.value)
+        newest = query.order_by(alarms.c.opened_at.desc(), alarms.c.id.desc()).limit(1)
+        row = self._conn.execute(newest).one_or_none()
+        return None if row is None else _alarm(row)
+
+    def _acknowledged(self, alarm: Alarm) -> Alarm:
+        row = _row(alarm)
+        self._change(alarm, {name: row[name] for name in row if name.startswith("acknowledged_")})
+        return alarm
 
     def _change(self, alarm: Alarm, values: dict[str, object]) -> None:
         changed = self._conn.execute(
@@ -192,6 +228,7 @@ def _row(alarm: Alarm) -> dict[str, object]:
         "acknowledged_by": alarm.acknowledged_by,
         "acknowledged_at": alarm.acknowledged_at,
         "acknowledged_reason": alarm.acknowledged_reason,
+        "acknowledged_silence": alarm.acknowledged_silence,
     }
 
 
@@ -215,4 +252,5 @@ def _alarm(row: "Row[tuple[object, ...]]") -> Alarm:
         acknowledged_by=row.acknowledged_by,
         acknowledged_at=row.acknowledged_at,
         acknowledged_reason=row.acknowledged_reason,
+        acknowledged_silence=row.acknowledged_silence,
     )

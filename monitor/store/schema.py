@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from monitor.store.columns import UTCDateTime
 
-HEAD = "0007"
+HEAD = "0008"
 """The migration this program was written for."""
 
 metadata = MetaData(
@@ -233,6 +233,7 @@ alarms = Table(
     Column("acknowledged_by", String(200)),
     Column("acknowledged_at", UTCDateTime),
     Column("acknowledged_reason", Text),
+    Column("acknowledged_silence", String(64)),
     CheckConstraint("(state = 'resolved') = (resolved_at IS NOT NULL)", name="resolved"),
     Index("ix_alarms_newest", "opened_at"),
     Index("ix_alarms_of_incident", "incident_id"),
@@ -246,6 +247,74 @@ alarms = Table(
     ),
 )
 """What operators are told; one open alarm per model and kind."""
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("severity", String(200), nullable=False),
+    Column("model", String(200)),
+    Column("labels", Text, nullable=False),
+    Column("annotations", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("alarm_id", String(36)),
+    Column("starts_at", UTCDateTime, nullable=False),
+    Column("received_at", UTCDateTime, nullable=False),
+    Column("seen_at", UTCDateTime, nullable=False),
+    Column("resolved_at", UTCDateTime),
+    Column("acknowledged_by", String(200)),
+    Column("acknowledged_at", UTCDateTime),
+    Column("acknowledged_reason", Text),
+    Column("acknowledged_silence", String(64)),
+    CheckConstraint("state IN ('firing', 'resolved')", name="state"),
+    UniqueConstraint("fingerprint", "starts_at"),
+    Index("ix_signals_newest", "state", "starts_at"),
+    Index("ix_signals_of_alarm", "alarm_id"),
+    Index(
+        "uq_signals_one_firing",
+        "fingerprint",
+        unique=True,
+        sqlite_where=text("state = 'firing'"),
+        postgresql_where=text("state = 'firing'"),
+    ),
+)
+"""Alerts that Alertmanager told of; those with an `alarm_id` speak of an alarm of ours."""
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("subject", String(64), nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("silence_id", String(64)),
+    Column("matchers", Text, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("ends_at", UTCDateTime, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("ended_at", UTCDateTime),
+    Column("owner", String(200)),
+    Column("token", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", UTCDateTime, nullable=False),
+    Column("last_error", Text),
+    CheckConstraint("origin IN ('here', 'alertmanager')", name="origin"),
+    CheckConstraint("state IN ('pending', 'active', 'ending', 'ended')", name="state"),
+    UniqueConstraint("silence_id", "subject"),
+    Index("ix_silences_of_subject", "subject", "created_at"),
+    Index("ix_silences_due", "state", "not_before"),
+    Index(
+        "uq_silences_one_wanted",
+        "subject",
+        unique=True,
+        sqlite_where=text("origin = 'here' AND state IN ('pending', 'active')"),
+        postgresql_where=text("origin = 'here' AND state IN ('pending', 'active')"),
+    ),
+)
+"""Silences in Alertmanager: those an acknowledgement here asks for, and those found there."""
 
 decisions = Table(
     "decisions",

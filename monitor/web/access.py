@@ -26,7 +26,7 @@ def needed_role(method: str, path: str) -> Role:
     """Tell which role a request needs."""
     if path == "/v1/keys" or path.startswith("/v1/keys/"):
         return Role.ADMIN
-    if method == "POST" and path == "/v1/decisions":
+    if method == "POST" and path in {"/v1/decisions", "/v1/alertmanager"}:
         return Role.SERVICE
     return Role.VIEWER if method in {"GET", "HEAD"} else Role.OPERATOR
 

@@ -20,7 +20,15 @@ from monitor.services.context import Context
 from monitor.services.effect_sizes import EffectSizes
 from monitor.services.scrape import read_metrics
 from monitor.store.migration import check_current
-from monitor.web import api, console, gate_api, review_api, rollouts_api, trial_api
+from monitor.web import (
+    api,
+    console,
+    gate_api,
+    review_api,
+    rollouts_api,
+    signals_api,
+    trial_api,
+)
 from monitor.web.access import Access
 from monitor.web.body_limit import BodyLimit
 from monitor.web.errors import respond, respond_unfit
@@ -80,6 +88,7 @@ def create_app(context: Context, registry: CollectorRegistry, background: Backgr
         app.add_exception_handler(family, respond)
     app.add_exception_handler(RequestValidationError, respond_unfit)  # type: ignore[arg-type]
     app.include_router(api.router)
+    app.include_router(signals_api.router)
     app.include_router(review_api.router)
     app.include_router(rollouts_api.router)
     app.include_router(trial_api.router)
