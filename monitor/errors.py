@@ -39,6 +39,7 @@
     ├── PersonNeeded              what takes a person, and a key of their own
     │   └── SecondPersonNeeded    and another one than whoever was first
     ├── AlarmResolved             an alarm that is over cannot be acknowledged
+    ├── SignalResolved            nor can an alert of Alertmanager's that is over
     ├── EventSealed               nobody may see yet what the model said
     ├── NotFound                  no model, event, alarm or window of that name
     ├── AmbiguousId               the beginning of an id that several have
@@ -457,6 +458,16 @@ class AlarmResolved(FieldwatchError):
             f"the alarm {alarm_id} resolved by itself{when}: its streams began again when they "
             "last crossed, and there is nothing left to acknowledge. `fieldwatch alarms list` "
             "shows what stands open."
+        )
+
+
+class SignalResolved(FieldwatchError):
+    """An alert of Alertmanager's that is over cannot be acknowledged."""
+
+    def __init__(self, signal_id: str, name: str) -> None:
+        super().__init__(
+            f"the alert {name} ({signal_id}) resolved, and there is nothing left to acknowledge. "
+            "`fieldwatch alarms list` shows what stands open."
         )
 
 

@@ -5,7 +5,7 @@ missed ones become one. What has to happen exactly once is in rows of the state 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -23,13 +23,18 @@ from monitor.services.ingest import ingest
 from monitor.services.retain import retain
 from monitor.services.review.enqueue import enqueue
 from monitor.services.rollouts.advance import advance_all
+from monitor.services.signals.reconcile import reconcile
 from monitor.services.trial.second_look import ask
 from monitor.store.engine import database_now
 from monitor.store.job_runs import LOOKS_AT_GATES, JobRuns
+from monitor.store.signals import Signals
+from monitor.store.silences import Silences
 
 BETWEEN_FIRST_RUNS = timedelta(seconds=0.1)
 KEEP_RUNS = timedelta(days=7)
 """How long the outcome of a run is remembered."""
+KEEP_SIGNALS = timedelta(days=30)
+"""How long an alert of Alertmanager's that is over is remembered."""
 
 _log = logging.getLogger("fieldwatch.jobs")
 
@@ -53,8 +58,9 @@ def schedule(context: Context) -> tuple[Job, ...]:
         If a notification URL is not one Apprise understands.
     """
     options = context.settings.monitor
-    targets = open_targets(options.notify_urls)
+    targets = open_targets(options.told_urls)
     return (
+        *_with_alertmanager(context),
         Job(
             name="ingest",
             every_s=options.ingest_every_s,
@@ -83,13 +89,29 @@ def schedule(context: Context) -> tuple[Job, ...]:
         Job(name="trial", every_s=options.review.every_s, work=lambda: ask(context)),
         Job(name="retain", every_s=3_600.0, work=lambda: retain(context, context.clock())),
         Job(name="forget_runs", every_s=3_600.0, work=lambda: forget_runs(context)),
+        Job(name="forget_signals", every_s=3_600.0, work=lambda: forget_signals(context)),
     )
+
+
+def _with_alertmanager(context: Context) -> Iterator[Job]:
+    options = context.settings.monitor
+    if options.alertmanager_url is not None:
+        url = options.alertmanager_url.get_secret_value()
+        every_s = options.silences_every_s
+        yield Job(name="silences", every_s=every_s, work=lambda: reconcile(context, url))
 
 
 def forget_runs(context: Context) -> int:
     """Drop the outcomes of runs long past; return how many."""
     with context.engine.begin() as conn:
         return JobRuns(conn).forget(context.clock() - KEEP_RUNS)
+
+
+def forget_signals(context: Context) -> int:
+    """Drop what Alertmanager told, and its silences, that is long over; return how many."""
+    before = context.clock() - KEEP_SIGNALS
+    with context.engine.begin() as conn:
+        return Signals(conn).forget(before) + Silences(conn).forget(before)
 
 
 def run_once(job: Job, context: Context, metrics: JobMetrics) -> bool:

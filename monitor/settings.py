@@ -8,7 +8,7 @@ here; any other unknown key is an error.
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from monitor.domain import StreamName
 from monitor.policy import MIN_RESOLVE_AFTER
@@ -164,9 +164,28 @@ class MonitorOptions(BaseModel):
     prometheus_url: str | None = Field(default=None, pattern=r"^https?://")
     """Where gates on a PromQL query ask; without it such gates cannot be measured."""
     notify_urls: tuple[SecretStr, ...] = ()
-    """Apprise URLs told when an alarm opens or resolves; none by default."""
+    """Apprise URLs told when an alarm opens or resolves; none by default. Left unused where
+    Alertmanager is configured, which tells people."""
+    alertmanager_url: SecretStr | None = None
+    """Where acknowledgements become silences, and silences acknowledgements; none by default."""
+    silence_hours: float = Field(default=24.0, gt=0, le=8_760)
+    """How long the silence of an acknowledgement lasts at most; it ends with what it is about."""
+    silences_every_s: float = Field(default=5.0, gt=0)
+    """How often silences are made, and looked for."""
     detectors: DetectorOptions = DetectorOptions()
     review: ReviewOptions = ReviewOptions()
+
+    @field_validator("alertmanager_url")
+    @classmethod
+    def _alertmanager_is_asked_over_http(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("an address that begins with http:// or https:// is needed")
+        return url
+
+    @property
+    def told_urls(self) -> tuple[SecretStr, ...]:
+        """Apprise URLs that are told: none where Alertmanager is configured."""
+        return () if self.alertmanager_url is not None else self.notify_urls
 
     @property
     def ingest_silence_s(self) -> float:

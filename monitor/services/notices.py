@@ -14,7 +14,7 @@ ENTRY = "alarm/"
 
 def targets(options: MonitorOptions) -> tuple[str, ...]:
     """List every target that is told, the log first."""
-    return target_names(options.notify_urls)
+    return target_names(options.told_urls)
 
 
 def compose(change: Change) -> Notice:

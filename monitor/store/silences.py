@@ -67,6 +67,8 @@ class Silence:
     ends_at: datetime
     created_at: datetime
     ended_at: datetime | None
+    due_at: datetime
+    """When something was last done about it, or is to be done next."""
     attempts: int
     last_error: str | None
     token: int
@@ -279,7 +281,11 @@ class Silences:
     def _change_mine(self, silence: Silence, values: dict[str, object]) -> None:
         changed = self._conn.execute(
             update(silences)
-            .where(silences.c.id == silence.id, silences.c.token == silence.token)
+            .where(
+                silences.c.id == silence.id,
+                silences.c.token == silence.token,
+                silences.c.state.in_([SilenceState.PENDING.value, SilenceState.ENDING.value]),
+            )
             .values(**values)
         )
         if changed.rowcount != 1:
@@ -306,6 +312,7 @@ def _silence(row: "Row[tuple[object, ...]]", *, taken: int = 0) -> Silence:
         ends_at=row.ends_at,
         created_at=row.created_at,
         ended_at=row.ended_at,
+        due_at=row.not_before,
         attempts=row.attempts + taken,
         last_error=row.last_error,
         token=row.token + taken,

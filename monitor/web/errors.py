@@ -50,6 +50,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.PersonNeeded: HTTPStatus.FORBIDDEN,
     errors.SecondPersonNeeded: HTTPStatus.FORBIDDEN,
     errors.AlarmResolved: HTTPStatus.CONFLICT,
+    errors.SignalResolved: HTTPStatus.CONFLICT,
     errors.EventSealed: HTTPStatus.CONFLICT,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.AmbiguousId: HTTPStatus.CONFLICT,

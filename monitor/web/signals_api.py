@@ -5,11 +5,17 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 
+from monitor.domain import Alarm
+from monitor.services.signals.acknowledge import (
+    acknowledge_signal,
+    withdraw,
+    withdraw_signal,
+)
 from monitor.services.signals.listing import list_signals, list_silences, show_signal
 from monitor.services.signals.receive import Received, receive
 from monitor.store.signals import Signal
 from monitor.store.silences import Silence
-from monitor.web.api import InContext, Limit
+from monitor.web.api import Acknowledgement, By, InContext, Limit
 from monitor.web.manual import describe
 
 router = APIRouter(prefix="/v1", tags=["alarms"])
@@ -50,6 +56,31 @@ def get_signals(
 def get_signal(context: InContext, signal_id: str) -> Signal:
     """One alert that Alertmanager told of."""
     return show_signal(context, signal_id)
+
+
+@router.post("/signals/{signal_id}/acknowledge")
+def post_acknowledgement(
+    context: InContext, by: By, signal_id: str, given: Acknowledgement
+) -> Signal:
+    """Say that an alert was seen; Alertmanager, where configured, is silent about it then.
+
+    Once more is no change; a resolved one is refused.
+    """
+    return acknowledge_signal(context, signal_id, by.name, given.reason, context.clock())
+
+
+@router.post("/signals/{signal_id}/unacknowledge")
+def post_withdrawal(context: InContext, by: By, signal_id: str, given: Acknowledgement) -> Signal:
+    """Take the acknowledgement of an alert back, and end its silence."""
+    return withdraw_signal(context, signal_id, by.name, given.reason, context.clock())
+
+
+@router.post("/alarms/{alarm_id}/unacknowledge")
+def post_alarm_withdrawal(
+    context: InContext, by: By, alarm_id: str, given: Acknowledgement
+) -> Alarm:
+    """Take the acknowledgement of an alarm back, and end its silence; its streams go on."""
+    return withdraw(context, alarm_id, by.name, given.reason, context.clock())
 
 
 @router.get("/silences")
