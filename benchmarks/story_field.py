@@ -34,6 +34,12 @@ class Visit:
     """As a PNG file."""
     broken: bool = False
 
+    @property
+    def site(self) -> str:
+        """The part of the yard the camera stands in; new ones stand in the south."""
+        number = self.camera.removeprefix("cam-")
+        return "north" if number.isdigit() and int(number) < CAMERAS // 3 else "south"
+
 
 class Field:
     """Wagons in the order they come, the same for the same seed."""

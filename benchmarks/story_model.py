@@ -139,6 +139,7 @@ def _rows(drawn: Draw, images: list[Image.Image]) -> list[ReferenceRow]:
             held_out=row >= TRAIN,
             episode=f"e{row}",
             properties=measure(images[row], len(encode(images[row]))),
+            segments={"site": "north" if row % 3 == 0 else "south"},  # as the cameras stand
         )
         for row, label in enumerate(drawn.labels)
     ]

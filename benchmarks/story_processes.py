@@ -34,7 +34,7 @@ from reference_data.bundle import load
 START_TIMEOUT_S = 240.0
 """A busy machine may take its time."""
 
-_SETTINGS = """\
+SETTINGS = """\
 [store]
 home = "{home}"
 
@@ -60,9 +60,9 @@ review = {{ every_s = 3.0, out_of_domain = 0.05, uncertain = 0.0, disagreement =
 class Yard:
     """An installation; its processes run while the context is open."""
 
-    def __init__(self, folder: Path, bundle_folder: Path) -> None:
+    def __init__(self, folder: Path, bundle_folder: Path, settings: str = SETTINGS) -> None:
         self.folder = folder
-        self.config = _write_settings(folder)
+        self.config = _write_settings(folder, settings)
         self.settings = load_settings(MonitorSettings, self.config)
         self.addresses = load_settings(Addresses, self.config)
         store = self.settings.store
@@ -158,13 +158,13 @@ def prepare_bundle(folder: Path, population: Population, seed: int) -> Path:
     return make_bundle(folder / "bundle", population, seed=seed).path
 
 
-def _write_settings(folder: Path) -> Path:
+def _write_settings(folder: Path, settings: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config = folder / "fieldwatch.toml"
-    gateway_port, monitor_port = _free_ports(2)
+    gateway_port, monitor_port = free_ports(2)
     config.write_text(
-        _SETTINGS.format(home=folder / "home", gateway_port=gateway_port, monitor_port=monitor_port)
+        settings.format(home=folder / "home", gateway_port=gateway_port, monitor_port=monitor_port)
     )
     return config
 
@@ -177,7 +177,7 @@ def _environment() -> Mapping[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Find free ports, all at once so that no two are the same."""
     probes = [socket.socket() for _ in range(count)]
     try:

@@ -102,6 +102,10 @@ class Traffic:
         """Let one more camera send, so often."""
         self._broken = visits, every_s
 
+    def remove_camera(self) -> None:
+        """Take the camera that was added away again."""
+        self._broken = None
+
     async def _run(self) -> None:
         waiting: asyncio.Queue[Visit] = asyncio.Queue(maxsize=1)
         tasks = [asyncio.create_task(self._send(waiting)) for _ in range(CONNECTIONS)]
@@ -215,7 +219,11 @@ class _Connection:
 def _request(key: str, visit: Visit, case: str) -> bytes:
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in (("unit", visit.camera), ("case_id", case))
+        for name, value in (
+            ("unit", visit.camera),
+            ("case_id", case),
+            ("segment", json.dumps({"site": visit.site})),
+        )
     ]
     named = 'name="file"; filename="wagon.png"\r\nContent-Type: image/png'
     parts.append(f"--{BOUNDARY}\r\nContent-Disposition: form-data; {named}\r\n\r\n".encode())
