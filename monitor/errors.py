@@ -48,6 +48,8 @@
     ├── PlanInvalid               a rollout's plan that is not one
     ├── AnswerRefused             a reader's answer that fits its item in no way
     ├── DrillRefused              a bundle that holds nothing to drill
+    ├── ReportFailed              a report that could not be made
+    ├── ReportsUnavailable        reports need a library that is not installed
     ├── NotDelivered              a notice's destination did not take it
     ├── NotificationInvalid       what came to Alertmanager's webhook is none of its notifications
     ├── AlertmanagerUnreachable   it does not answer
@@ -542,6 +544,25 @@ class DrillRefused(FieldwatchError):
         super().__init__(
             f"{model} cannot be drilled: {cause}. Until it is, its alarms open as tickets; "
             f"{way_out}."
+        )
+
+
+class ReportFailed(FieldwatchError):
+    """A report could not be made; nothing else depends on it."""
+
+    def __init__(self, model: str, cause: str) -> None:
+        super().__init__(
+            f"the report of {model} was not made: {cause}. Alarms and windows go on without it."
+        )
+
+
+class ReportsUnavailable(FieldwatchError):
+    """Reports need a library that is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "reports need Evidently, which is not installed: `pip install 'fieldwatch[reports]'` "
+            "where the monitor runs."
         )
 
 

@@ -5,11 +5,13 @@ missed ones become one. What has to happen exactly once is in rows of the state 
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.errors import FieldwatchError
@@ -20,6 +22,7 @@ from monitor.services.assess import assess
 from monitor.services.context import Context
 from monitor.services.deliver import deliver
 from monitor.services.ingest import ingest
+from monitor.services.reports import make as reports
 from monitor.services.retain import retain
 from monitor.services.review.enqueue import enqueue
 from monitor.services.rollouts.advance import advance_all
@@ -31,6 +34,7 @@ from monitor.store.signals import Signals
 from monitor.store.silences import Silences
 
 BETWEEN_FIRST_RUNS = timedelta(seconds=0.1)
+REPORTS = "reports"
 KEEP_RUNS = timedelta(days=7)
 """How long the outcome of a run is remembered."""
 KEEP_SIGNALS = timedelta(days=30)
@@ -47,10 +51,17 @@ class Job:
     every_s: float
     work: Callable[[], object]
     """Calls one service and returns its summary."""
+    executor: str = "default"
+    """Whose threads run it: what may take minutes has its own, so that no other job waits."""
 
 
-def schedule(context: Context) -> tuple[Job, ...]:
+def schedule(context: Context, reporting: reports.Reporting | None = None) -> tuple[Job, ...]:
     """Write the schedule down.
+
+    Parameters
+    ----------
+    reporting
+        How reports are made; in a process apart, and told to nobody, when absent.
 
     Raises
     ------
@@ -59,6 +70,7 @@ def schedule(context: Context) -> tuple[Job, ...]:
     """
     options = context.settings.monitor
     targets = open_targets(options.told_urls)
+    how = reporting or reports.Reporting(runner=reports.runner_of(context))
     return (
         *_with_alertmanager(context),
         Job(
@@ -87,6 +99,12 @@ def schedule(context: Context) -> tuple[Job, ...]:
         ),
         Job(name="queue", every_s=options.review.every_s, work=lambda: enqueue(context)),
         Job(name="trial", every_s=options.review.every_s, work=lambda: ask(context)),
+        Job(
+            name=reports.JOB,
+            every_s=min(60.0, options.reports.every_s),
+            work=lambda: reports.make_due(context, how) if reports.active(context) else None,
+            executor=REPORTS,
+        ),
         Job(name="retain", every_s=3_600.0, work=lambda: retain(context, context.clock())),
         Job(name="forget_runs", every_s=3_600.0, work=lambda: forget_runs(context)),
         Job(name="forget_signals", every_s=3_600.0, work=lambda: forget_signals(context)),
@@ -164,11 +182,17 @@ class Ticker:
     """Runs the schedule in background threads, each job by itself and never twice at once."""
 
     def __init__(self, context: Context, metrics: JobMetrics) -> None:
+        self._stopping = threading.Event()
+        reporting = reports.Reporting(
+            runner=reports.runner_of(context, self._stopping), told=metrics.reported
+        )
+        jobs = schedule(context, reporting)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
+            executors={"default": ThreadPoolExecutor(len(jobs)), REPORTS: ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
-        for number, job in enumerate(schedule(context)):
+        for number, job in enumerate(jobs):
             metrics.expect(job.name)
             self._scheduler.add_job(
                 run_once,
@@ -176,6 +200,7 @@ class Ticker:
                 seconds=job.every_s,
                 args=(job, context, metrics),
                 id=job.name,
+                executor=job.executor,
                 # One after the other: a monitor once died of a segmentation fault as all began at
                 # the same instant, each loading native libraries. The cause was not proved.
                 next_run_time=datetime.now(UTC) + number * BETWEEN_FIRST_RUNS,
@@ -186,6 +211,7 @@ class Ticker:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Stop ticking and wait for the runs under way."""
+        """Stop ticking and wait for the runs under way; a report in the making is given up."""
+        self._stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)

@@ -128,6 +128,29 @@ class ReviewOptions(BaseModel):
         )
 
 
+class ReportOptions(BaseModel):
+    """Evidently's reports: how often, of what, and how long they are kept.
+
+    They are made where the extra `reports` is installed, in a process apart.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    every_s: int = Field(default=21_600, ge=60)
+    """How often each served model gets one, in seconds, at multiples of it since 1970."""
+    hours: float = Field(default=24.0, gt=0, le=24 * 366)
+    """How far back a report looks."""
+    sample_rows: int = Field(default=2_000, ge=100, le=20_000)
+    """Most episodes of the reference, and of what came in, that a report compares."""
+    keep: int = Field(default=28, ge=1, le=10_000)
+    """Newest reports kept of each model; older ones go with their snapshots."""
+    time_limit_s: float = Field(default=300.0, gt=0)
+    """Seconds after which a report in the making is killed."""
+    memory_mb: int = Field(default=2_048, ge=768)
+    """MiB of memory above which it fails."""
+
+
 class MonitorOptions(BaseModel):
     """The monitor process: where it listens, how often it looks, whom it tells."""
 
@@ -174,6 +197,7 @@ class MonitorOptions(BaseModel):
     """How often silences are made, and looked for."""
     detectors: DetectorOptions = DetectorOptions()
     review: ReviewOptions = ReviewOptions()
+    reports: ReportOptions = ReportOptions()
 
     @field_validator("alertmanager_url")
     @classmethod

@@ -294,8 +294,8 @@ def _frames(rows: HeldOut, vocab: Sequence[str]) -> Frames:
     ids = [str(row) for row in rows.rows.tolist()]
     columns = {
         CONFIDENCE: softmax(rows.logits).max(axis=1).astype(np.float64),
-        SEMANTIC: _ranks(rows.semantic),
-        DOMAIN: _ranks(rows.domain),
+        SEMANTIC: own_p_values(rows.semantic),
+        DOMAIN: own_p_values(rows.domain),
     }
     columns |= {f"{PROPERTY}{name}": column for name, column in rows.properties.items()}
     return Frames(
@@ -311,7 +311,7 @@ def _frames(rows: HeldOut, vocab: Sequence[str]) -> Frames:
     )
 
 
-def _ranks(scores: Floats) -> Floats:
+def own_p_values(scores: Floats) -> Floats:
     """Give the calibrating rows' own p-values: evenly spread, the most unusual lowest."""
     ranks = np.empty(len(scores))
     ranks[np.argsort(-scores, kind="stable")] = np.arange(len(scores))

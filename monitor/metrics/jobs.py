@@ -5,6 +5,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 JOB_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+REPORT_OUTCOMES = ("drift", "no_drift", "inconclusive", "timeout", "memory", "failed")
 
 
 class JobMetrics:
@@ -31,6 +32,15 @@ class JobMetrics:
             registry=registry,
         )
 
+        self._reports = Counter(
+            "fieldwatch_report_runs_total",
+            "Evidently reports by outcome: made, of a kind, or not made and why.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in REPORT_OUTCOMES:
+            self._reports.labels(outcome)
+
     def expect(self, job: str) -> None:
         """Make a job's counters visible before its first run."""
         for outcome in ("ok", "failed"):
@@ -42,6 +52,10 @@ class JobMetrics:
         self._seconds.labels(job).observe(seconds)
         if not failed:
             self._success.labels(job).set(at.timestamp())
+
+    def reported(self, outcome: str) -> None:
+        """Count one report that was made, or was not."""
+        self._reports.labels(outcome).inc()
 
 
 def add_build_info(registry: CollectorRegistry, version: str) -> None:

@@ -20,6 +20,7 @@ def model_series(readings: Sequence[ModelReading]) -> Iterator[Metric]:
     yield from _accuracy(readings)
     yield from _acting(readings)
     yield from _review(readings)
+    yield from _reports(readings)
 
 
 def _alarms(readings: Sequence[ModelReading]) -> Iterator[Metric]:
@@ -192,3 +193,20 @@ def _review(readings: Sequence[ModelReading]) -> Iterator[Metric]:
             if waiting is not None:
                 oldest.add_metric([reading.model, why], waiting.oldest.timestamp())
     yield from (open_, oldest)
+
+
+def _reports(readings: Sequence[ModelReading]) -> Iterator[Metric]:
+    last = gauge(
+        "fieldwatch_report_last_success_timestamp_seconds",
+        "When the last scheduled report was made; 0 while none ever was.",
+        "model",
+    )
+    every = gauge(
+        "fieldwatch_report_interval_seconds", "How often a report is to be made.", "model"
+    )
+    for reading in readings:
+        if reading.report_interval_s is not None:
+            made = 0.0 if reading.report_at is None else reading.report_at.timestamp()
+            last.add_metric([reading.model], made)
+            every.add_metric([reading.model], reading.report_interval_s)
+    yield from (last, every)

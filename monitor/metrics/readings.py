@@ -82,6 +82,10 @@ class ModelReading:
     """``None`` where the plan asks for none."""
     effects: Sequence[EffectReading] = ()
     review: Mapping[Why, Waiting] = field(default_factory=dict)
+    report_at: datetime | None = None
+    """When the last scheduled report was made."""
+    report_interval_s: float | None = None
+    """How often there is to be one; ``None`` where none are made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

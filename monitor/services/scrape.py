@@ -27,6 +27,7 @@ from monitor.services.context import Context
 from monitor.services.effect_sizes import EffectSizes
 from monitor.services.last_windows import newest, read_window
 from monitor.services.onset import began
+from monitor.services.reports import make as reports
 from monitor.services.rollouts.scrape import read_rollouts
 from monitor.services.streams.reading import read_streams
 from monitor.store.accuracy_readings import AccuracyReadings, StoredReading
@@ -123,6 +124,8 @@ def _model(
         supervision=_supervision(conn, snapshot),
         effects=_effects(context, conn, snapshot, effects, last),
         review=shared.review.get(name, {}),
+        report_at=Windows(conn).last_finished(reports.JOB, name),
+        report_interval_s=options.reports.every_s if reports.active(context) else None,
     )
 
 

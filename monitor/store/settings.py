@@ -100,6 +100,11 @@ class StoreSettings(BaseModel):
         return self.home / "payloads"
 
     @property
+    def reports(self) -> Path:
+        """Folder of Evidently's reports."""
+        return self.home / "reports"
+
+    @property
     def spool(self) -> Path:
         """Folder with one spool per gateway."""
         return self.home / "spool"

@@ -165,6 +165,27 @@ class Windows:
         )
         return newest
 
+    def last_finished(self, job: str, scope: str) -> datetime | None:
+        """Read when a window of a scope was last done; None while none ever was."""
+        last: datetime | None = self._conn.scalar(
+            select(func.max(windows.c.finished_at)).where(
+                windows.c.job == job,
+                windows.c.scope == scope,
+                windows.c.status == WindowStatus.DONE.value,
+            )
+        )
+        return last
+
+    def newest(self, job: str, scope: str) -> StoredWindow | None:
+        """Read the newest window of a scope as it stands; None while there is none."""
+        row = self._conn.execute(
+            select(windows)
+            .where(windows.c.job == job, windows.c.scope == scope)
+            .order_by(windows.c.end_at.desc(), windows.c.revision.desc())
+            .limit(1)
+        ).one_or_none()
+        return None if row is None else _stored(row)
+
     def claim(self, job: str, owner: str, lease: timedelta, now: datetime) -> Claim | None:
         """Take the oldest window that nobody works on.
 

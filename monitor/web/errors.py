@@ -59,6 +59,8 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.PlanInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.AnswerRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DrillRefused: HTTPStatus.CONFLICT,
+    errors.ReportFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.ReportsUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotDelivered: HTTPStatus.BAD_GATEWAY,
     errors.NotificationInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.AlertmanagerUnreachable: HTTPStatus.BAD_GATEWAY,

@@ -111,6 +111,7 @@ def test_the_schedule_runs_every_job_and_stops_when_told(installation: Installat
         "compact",
         "queue",
         "trial",
+        "report",
         "retain",
         "forget_runs",
     }
