@@ -114,6 +114,7 @@ def test_the_schedule_runs_every_job_and_stops_when_told(installation: Installat
         "report",
         "retain",
         "forget_runs",
+        "forget_signals",
     }
 
     ticker = Ticker(context, JobMetrics(registry))
