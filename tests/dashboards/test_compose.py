@@ -13,20 +13,12 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
+from benchmarks.compose_file import COMPOSE, ROOT, SECRETS, Service, document, service, services
 from inference.settings import GatewayOptions, GatewaySettings
 from monitor.cli import app
 from monitor.settings import MonitorOptions, MonitorSettings
 from monitor.store.settings import load_settings
-from tests.dashboards.composition import (
-    COMPOSE,
-    ROOT,
-    SECRETS,
-    Service,
-    document,
-    lineage,
-    service,
-    services,
-)
+from tests.dashboards.stages import lineage
 
 OURS = [each for each in services() if each.ours]
 AT_WORK = {"gateway-1", "gateway-2", "monitor-1", "monitor-2"}

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from benchmarks.compose_file import ROOT, services
 from inference.settings import GatewayOptions
 from monitor.settings import MonitorOptions
-from tests.dashboards.composition import ROOT, copied, lineage, services, stages
+from tests.dashboards.stages import copied, lineage, stages
 
 TARGETS = ("serve", "monitor", "train")
 
