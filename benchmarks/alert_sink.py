@@ -2,21 +2,23 @@
 
 import json
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from typing_extensions import override
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """One alert, as it was told."""
 
-    received_at: float
-    """When it came, on this process's steady clock."""
+    received_at: datetime
+    """When it came."""
     receiver: str
     status: str
     """``firing`` or ``resolved``."""
@@ -67,7 +69,7 @@ class Pager:
 
     def take(self, message: dict[str, Any]) -> None:
         """Keep the alerts of one notification."""
-        now = time.monotonic()
+        now = datetime.now(UTC)
         with self._came:
             self._notices += [
                 Notice(
@@ -89,7 +91,7 @@ class Pager:
             ]
 
     def wait_for(
-        self, names: Sequence[str], status: str, timeout_s: float, *, since: float = 0.0
+        self, names: Sequence[str], status: str, timeout_s: float, *, since: datetime = BEGINNING
     ) -> Notice | None:
         """Wait for the first notice of any of these alerts; ``None`` when none came in time.
 
@@ -100,7 +102,7 @@ class Pager:
         timeout_s
             Longest wait.
         since
-            Notices from before this moment of the steady clock do not count.
+            Notices from before this moment do not count.
         """
 
         def found() -> Notice | None:

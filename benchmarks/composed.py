@@ -17,11 +17,13 @@ from typing import Any
 
 import httpx
 import yaml
+from pydantic import SecretStr
 
 from benchmarks.alert_sink import Pager
 from benchmarks.compose_file import Service, service
 from benchmarks.composed_places import Places, make_secrets
 from benchmarks.postgres_server import postgres
+from monitor.store.settings import StoreSettings
 
 GATEWAYS, MONITORS = ("gateway-1", "gateway-2"), ("monitor-1", "monitor-2")
 SERVERS = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
@@ -98,6 +100,16 @@ class Composed:
         home = service("monitor-1").environment["FIELDWATCH_HOME"]
         return self.places.path("monitor-1", home)
 
+    @property
+    def store(self) -> StoreSettings:
+        """Where the state is, for what no command does."""
+        password = self.places.secret("fieldwatch_database_password")
+        return StoreSettings(
+            home=self.home,
+            database_url=SecretStr(self.places.database_url),
+            database_password=SecretStr(password),
+        )
+
     def environment(self, name: str) -> dict[str, str]:
         """Give the variables of a service, and what a process needs besides."""
         ours = {k: v for k, v in os.environ.items() if not k.startswith("FIELDWATCH_")}
@@ -127,12 +139,25 @@ class Composed:
         return done.stdout
 
     def make_key(self, person: str, role: str) -> str:
-        """Make a key of a person's own."""
+        """Make a key of a person's own, and wait until every gateway knows it."""
         body = {"person": person, "role": role}
         answer = self.client.post(f"{self.places.url('monitor-1')}/v1/keys", json=body)
         answer.raise_for_status()
         key: str = answer.json()["key"]
+        for name in GATEWAYS:
+            self._wait_for(name, "/metrics", key)
         return key
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        """Ask the first monitor, as the admin."""
+        answer = self.client.get(f"{self.places.url('monitor-1')}{path}", params=parameters)
+        answer.raise_for_status()
+        return answer.json()
+
+    def wait_until_ready(self) -> None:
+        """Wait until every gateway serves the routed model."""
+        for name in GATEWAYS:
+            self._wait_for(name, "/readyz")
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Ask Prometheus; give the series it answers.
@@ -181,12 +206,13 @@ class Composed:
                 stderr=subprocess.STDOUT,
             )
 
-    def _wait_for(self, name: str) -> None:
-        url = self.places.url(name) + _HEALTH.get(name, "/healthz")
+    def _wait_for(self, name: str, path: str = "/healthz", key: str | None = None) -> None:
+        headers = {} if key is None else {"X-API-Key": key}
+        url = self.places.url(name) + _HEALTH.get(name, path)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                if self.client.get(url).status_code == 200:
+                if self.client.get(url, headers=headers).status_code == 200:
                     return
             except httpx.TransportError:
                 pass

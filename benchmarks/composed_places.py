@@ -32,9 +32,7 @@ class Places:
         listening = [each for each in services() if each.ports]
         found = cls(
             folder=folder,
-            ports=dict(
-                zip((e.name for e in listening), _free_ports(len(listening)), strict=True)
-            ),
+            ports=dict(zip((e.name for e in listening), _free_ports(len(listening)), strict=True)),
             database_url=database_url,
         )
         for each in services():
