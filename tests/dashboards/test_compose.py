@@ -98,7 +98,7 @@ def test_every_mounted_path_is_in_the_repository_or_a_volume() -> None:
     paths = {source for source in sources if source.startswith(".")}
     assert paths, "nothing of the repository is mounted"
     for path in paths:
-        assert (ROOT / path).is_dir(), path
+        assert (ROOT / path).exists(), path
     assert sources - paths == volumes
 
 
@@ -112,6 +112,26 @@ def test_the_file_of_each_config_named_in_a_command_is_mounted() -> None:
                 assert (ROOT / source / place.name).is_file()
                 seen += 1
     assert seen == 2
+
+
+def test_grafana_has_every_board_where_it_looks_for_them() -> None:
+    mounts = {target: source for source, target in service("grafana").mounts}
+    told = ROOT / mounts["/etc/grafana/provisioning"] / "dashboards" / "fieldwatch.yml"
+    [provider] = yaml.safe_load(told.read_text())["providers"]
+    folder = Path(provider["options"]["path"])
+    boards = {Path(source).name for to, source in mounts.items() if Path(to).parent == folder}
+    assert boards == {path.name for path in (ROOT / "dashboards" / "grafana").glob("*.json")}
+    sources = yaml.safe_load((told.parents[1] / "datasources" / "prometheus.yml").read_text())
+    [inside] = [inside for _, _, inside in service("prometheus").ports]
+    assert sources["datasources"][0]["url"] == f"http://prometheus:{inside}"
+
+
+def test_a_monitor_has_room_for_a_report_in_the_making() -> None:
+    for name in ("monitor-1", "monitor-2"):
+        [gibibytes] = re.findall(
+            r"^(\d+)g$", service(name).keys["deploy"]["resources"]["limits"]["memory"]
+        )
+        assert int(gibibytes) * 1024 >= MonitorOptions().reports.memory_mb + 1024
 
 
 def test_gateways_share_the_home_and_no_spool_name_or_address() -> None:
