@@ -1,5 +1,6 @@
 """Commands that look at the installation and its record, and change nothing."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -77,6 +78,21 @@ def windows(
 ) -> None:
     """Compare a range of the record with the reference: what differs, and by how much."""
     run("windows", **locals())
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    now: Annotated[bool, typer.Option("--now", help="Make one of the last hours now.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="List those that are kept.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Copy the page, one HTML file, to here.")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show the latest report by Evidently: each column of a model's record beside the reference."""
+    run("report", **locals())
 
 
 def budget(

@@ -28,7 +28,9 @@ from monitor.services.context import Context
 from monitor.services.rollouts.show import RolloutLine
 from monitor.services.status import InstallationStatus, ModelStatus, look
 from monitor.services.streams.reading import StreamStatus
+from monitor.settings import Addresses
 from monitor.stats.share import Share
+from monitor.store.settings import load_settings
 from monitor.wiring import open_store
 
 STALE_S = 60.0
@@ -42,33 +44,36 @@ MOST_DIFFERENCES = 3
 
 def run(*, model: str | None, watch: bool, every: float, as_json: bool, config: Path | None) -> int:
     """Show the installation once, or until Ctrl-C."""
+    monitor = load_settings(Addresses, config).monitor.url
     with open_store(config) as context:
         if watch:
-            return _watch(context, model, every, as_json)
+            return _watch(context, model, every, as_json, monitor)
         found = look(context, model)
         if as_json:
             print_json(found)
         else:
-            console.print(render(found))
+            console.print(render(found, monitor))
     return 0
 
 
-def _watch(context: Context, model: str | None, every: float, as_json: bool) -> int:
+def _watch(context: Context, model: str | None, every: float, as_json: bool, monitor: str) -> int:
     try:
         if as_json:
             while True:
                 print_json(look(context, model))
                 time.sleep(every)
-        with Live(render(look(context, model)), console=console, auto_refresh=False) as live:
+        with Live(
+            render(look(context, model), monitor), console=console, auto_refresh=False
+        ) as live:
             while True:
                 time.sleep(every)
-                live.update(render(look(context, model)), refresh=True)
+                live.update(render(look(context, model), monitor), refresh=True)
     except KeyboardInterrupt:
         return 0
 
 
-def render(found: InstallationStatus) -> RenderableType:
-    """Lay the status out."""
+def render(found: InstallationStatus, monitor: str) -> RenderableType:
+    """Lay the status out; `monitor` is the address of its pages."""
     parts: list[RenderableType] = [f"[bold]{clock(found.at)} UTC[/]"]
     if not found.models:
         parts.append("No model is served. `fieldwatch import` brings one in.")
@@ -79,6 +84,7 @@ def render(found: InstallationStatus) -> RenderableType:
         parts += _remarks(found)
         parts += _windows(found)
         parts += [_accuracy(model, found.at) for model in found.models]
+        parts += [line for model in found.models for line in _report(model, found.at, monitor)]
     parts += [
         f"[red]{model.model} {model.version}:[/] {escape(model.fault)}"
         for model in found.models
@@ -219,6 +225,23 @@ def _accuracy(model: ModelStatus, now: datetime) -> str:
         + (f" from {counted(found.labelled, 'label')}" if found.labelled else "")
         + (f" ({escape(found.measured_reason)})" if found.measured_reason else "")
     )
+
+
+def _report(model: ModelStatus, now: datetime, monitor: str) -> list[str]:
+    lines = []
+    if (found := model.report) is not None:
+        ago = age((now - found.until).total_seconds())
+        other = "" if found.of_this_version else ", of another version"
+        lines.append(
+            f"report of {model.model} up to {ago} ago{other}: {escape(found.headline)}; "
+            f"{monitor}{found.path}"
+        )
+    if model.report_fault is not None:
+        lines.append(
+            f"[yellow]the report of {model.model} last due was not made:[/] "
+            f"{escape(model.report_fault)}"
+        )
+    return lines
 
 
 def _share(share: Share) -> str:

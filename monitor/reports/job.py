@@ -88,11 +88,6 @@ class Made(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     evidently: str
     """Version of the library."""
 
-    @property
-    def verdict(self) -> Verdict:
-        """What the columns say together."""
-        return overall(self.columns)
-
 
 class Unmade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
     """Why there is none."""

@@ -25,7 +25,8 @@ from pathlib import Path
 import msgspec
 
 from monitor.errors import NotFound
-from monitor.reports.job import ColumnVerdict, Subject, Verdict, overall
+from monitor.reports.job import ColumnVerdict, Subject, Verdict
+from reference_data.bundle import NAME_PATTERN
 
 ID = re.compile(r"\d{8}T\d{6}Z")
 ABANDONED = timedelta(days=1)
@@ -40,6 +41,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     subject: Subject
     made_at: datetime
+    verdict: Verdict
+    """Of all columns together."""
     headline: str
     columns: tuple[ColumnVerdict, ...]
     level: float
@@ -47,11 +50,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: str | None = None
     """UUID in the workspace; None where there was too little to compare."""
     evidently: str | None = None
-
-    @property
-    def verdict(self) -> Verdict:
-        """What it says of all columns together."""
-        return overall(self.columns)
+    """Version of the library; None where there was too little to compare."""
 
 
 def project_of(model: str) -> str:
@@ -85,7 +84,8 @@ class Shelf:
         """
         file = self._pages(model) / f"{report_id}.html"
         if not ID.fullmatch(report_id) or not file.is_file():
-            raise NotFound("report of", f"{model}: {report_id}", "See `fieldwatch reports list`.")
+            way_out = f"`fieldwatch report {model} --list` shows those that are kept."
+            raise NotFound(f"report of {model}", report_id, way_out)
         return file
 
     def entries(self, model: str) -> list[Entry]:
@@ -148,6 +148,8 @@ class Shelf:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _pages(self, model: str) -> Path:
+        if not NAME_PATTERN.fullmatch(model):
+            raise NotFound("model", model, "`fieldwatch status` lists the models that are served.")
         return self._folder / "pages" / model
 
     def _take_snapshot(self, model: str, workspace: Path) -> None:

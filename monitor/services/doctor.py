@@ -8,6 +8,7 @@ from monitor.errors import FieldwatchError
 from monitor.services.context import Context
 from monitor.services.findings import Check, Finding, Verdict, fault
 from monitor.services.process_checks import clocks, gateways, schedule
+from monitor.services.report_checks import reports
 from monitor.services.state_checks import (
     bundles,
     certificates,
@@ -49,4 +50,5 @@ CHECKS: dict[str, Check] = {
     "spool": spools,
     "windows and notices": leftovers,
     "kill": latches,
+    "reports": reports,
 }

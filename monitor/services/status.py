@@ -20,6 +20,7 @@ from monitor.services.drills.certificates import standing
 from monitor.services.kill_switch import unserved
 from monitor.services.last_windows import WindowStatus, newest, read_window
 from monitor.services.references import Reference
+from monitor.services.reports.show import ReportStatus, fault_of, status_of
 from monitor.services.rollouts.show import RolloutLine, summarise
 from monitor.services.seals import veiled
 from monitor.services.streams.affected import AffectedStream, read_affected
@@ -102,6 +103,10 @@ class ModelStatus:
     pages."""
     certificate: Standing | None
     """Whether its alarms may page; ``None`` when its bundle cannot be read."""
+    report: ReportStatus | None
+    """The latest report by Evidently; ``None`` while there is none."""
+    report_fault: str | None
+    """Why the report last due was not made."""
     fault: str | None
     """Why the bundle cannot be read, if it cannot."""
 
@@ -263,6 +268,8 @@ def _model(
             reference.baseline,
             snapshot.episode_gap_s,
         ),
+        report=status_of(context, name, snapshot.bundle_sha),
+        report_fault=fault_of(conn, name),
         fault=fault,
     )
 

@@ -24,6 +24,7 @@ from monitor.web import (
     api,
     console,
     gate_api,
+    reports_api,
     review_api,
     rollouts_api,
     signals_api,
@@ -93,6 +94,8 @@ def create_app(context: Context, registry: CollectorRegistry, background: Backgr
     app.include_router(rollouts_api.router)
     app.include_router(trial_api.router)
     app.include_router(gate_api.router)
+    app.include_router(reports_api.router)
+    app.include_router(reports_api.pages)
     app.include_router(console.router)
     app.add_api_route("/metrics", metrics, include_in_schema=False)
     # Load balancers and uptime checks ask with HEAD; the answer's body is left out by the server.

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from monitor.services.context import Context
 from monitor.services.explanations import explain
 from monitor.services.explanations.explanation import EventExplanation, Explanation
+from monitor.services.reports.show import latest_of
 from monitor.services.trial.dossier import compile_dossier
 from monitor.web.api import InContext
 from monitor.web.rendering import POLICY, dossier_page, page_of
@@ -61,4 +62,6 @@ def dossier(context: InContext, name: str, attempt: int | None = None) -> HTMLRe
 
 
 def _page(context: Context, found: Explanation | EventExplanation) -> HTMLResponse:
-    return HTMLResponse(page_of(context, found), headers=_HEADERS)
+    # A link to a report that is not there would lead nowhere.
+    linked = latest_of(context, found.model) is not None
+    return HTMLResponse(page_of(context, found, console=linked), headers=_HEADERS)

@@ -55,22 +55,26 @@ class Pictures:
         return Pictures(inputs=inputs, items=items)
 
 
-def page_of(context: Context, found: Explanation | EventExplanation) -> str:
-    """Draw an explanation with the pictures that are there now."""
+def page_of(
+    context: Context, found: Explanation | EventExplanation, *, console: bool = False
+) -> str:
+    """Draw an explanation with the pictures that are there now; links are for the console."""
     if isinstance(found, EventExplanation):
         shown = Pictures.of(context, found.bundle_sha, [found.exhibit])
         return event_page(found, shown, context.clock())
     shown = Pictures.of(context, found.bundle_sha, [*found.worst, *found.representative])
-    return explanation_page(found, shown, context.clock())
+    return explanation_page(found, shown, context.clock(), console=console)
 
 
-def explanation_page(found: Explanation, pictures: Pictures, now: datetime) -> str:
+def explanation_page(
+    found: Explanation, pictures: Pictures, now: datetime, *, console: bool = False
+) -> str:
     """Draw what changed in a window or behind an alarm."""
     times = 1.0
     if found.alarm is not None:
         crossing = found.alarm.evidence.crossings[-1]
         times = math.exp(min(50.0, crossing.log_evidence - crossing.log_threshold))
-    return _render("explanation.html", found, pictures, now, times_threshold=times)
+    return _render("explanation.html", found, pictures, now, times_threshold=times, console=console)
 
 
 def event_page(found: EventExplanation, pictures: Pictures, now: datetime) -> str:

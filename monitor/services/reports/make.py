@@ -29,6 +29,7 @@ from monitor.reports.job import (
     Job,
     Made,
     Verdict,
+    overall,
 )
 from monitor.reports.process import Failed, Failure, Runner
 from monitor.reports.shelf import Entry, Shelf, id_at, project_of
@@ -186,6 +187,7 @@ def make(context: Context, model: str, until: datetime, runner: Runner) -> Entry
             id=id_at(until),
             subject=sample.subject,
             made_at=job.made_at,
+            verdict=overall(columns),
             headline=headline(columns),
             columns=columns,
             level=job.level,
