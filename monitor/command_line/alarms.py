@@ -10,6 +10,9 @@ from monitor.command_line.options import Config, Html, Json, Model, Reason
 app = typer.Typer(help="List alarms, or show one with its evidence.", no_args_is_help=True)
 
 AlarmId = Annotated[str, typer.Argument(help="Id of the alarm, or how it begins: 8 characters.")]
+AnyId = Annotated[
+    str, typer.Argument(help="Id of the alarm or signal, or how it begins: 8 characters.")
+]
 
 
 @app.command("list")
@@ -19,7 +22,7 @@ def list_alarms(
     as_json: Json = False,
     config: Config = None,
 ) -> None:
-    """List open alarms, the latest first."""
+    """List open alarms, the latest first, and signals from Alertmanager below them."""
     run("alarms", model=model, everything=everything, as_json=as_json, config=config)
 
 
@@ -44,12 +47,34 @@ def explain_alarm(
     run("explain", what="alarm", subject=alarm_id, html=html, as_json=as_json, config=config)
 
 
+@app.command("signals")
+def list_signals(
+    model: Model = None,
+    everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """List what Alertmanager told about Fieldwatch itself, the latest first."""
+    run("signals", model=model, everything=everything, as_json=as_json, config=config)
+
+
 @app.command("acknowledge")
 def acknowledge_alarm(
-    alarm_id: AlarmId,
+    alarm_id: AnyId,
     reason: Reason,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
-    """Say that an open alarm was seen: its streams begin again from nothing."""
+    """Say that it was seen: an alarm's streams begin again, Alertmanager is silent about it."""
     run("acknowledge", alarm_id=alarm_id, reason=reason, as_json=as_json, config=config)
+
+
+@app.command("unacknowledge")
+def unacknowledge_alarm(
+    alarm_id: AnyId,
+    reason: Reason,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Take an acknowledgement back: its silence in Alertmanager ends."""
+    run("unacknowledge", alarm_id=alarm_id, reason=reason, as_json=as_json, config=config)

@@ -8,21 +8,25 @@ from rich.markup import escape
 from monitor.commands.screen import clock, console, percent, print_json, table
 from monitor.domain import Alarm
 from monitor.services.browse import show_alarm
+from monitor.services.signals.listing import Told, say_silence, told_of
 from monitor.wiring import open_store
+
+UNVERIFIED = ", who said so in Alertmanager, where nobody verifies names"
 
 
 def run(*, alarm_id: str, as_json: bool, config: Path | None) -> int:
     """Show one alarm in full."""
     with open_store(config) as context:
         alarm = show_alarm(context, alarm_id)
+        told = told_of(context, alarm.id)
     if as_json:
         print_json(alarm)
     else:
-        _show(alarm)
+        _show(alarm, told)
     return 0
 
 
-def _show(alarm: Alarm) -> None:
+def _show(alarm: Alarm, told: Told) -> None:
     evidence = alarm.evidence
     share = evidence.flagged / evidence.looked_at if evidence.looked_at else None
     latest = evidence.crossings[-1]
@@ -36,8 +40,11 @@ def _show(alarm: Alarm) -> None:
         "quiet": f"{alarm.quiet_episodes} episodes; it resolves at {alarm.resolve_after}",
         "seen": None
         if alarm.acknowledged_at is None
-        else f"{clock(alarm.acknowledged_at)} UTC by {alarm.acknowledged_by}: "
-        f"{alarm.acknowledged_reason}",
+        else f"{clock(alarm.acknowledged_at)} UTC by {alarm.acknowledged_by}"
+        + (UNVERIFIED if alarm.acknowledged_silence else "")
+        + f": {alarm.acknowledged_reason}",
+        "told": _told(told),
+        "muted": _silence(told),
         "resolved": None if alarm.resolved_at is None else f"{clock(alarm.resolved_at)} UTC",
         "evidence": f"{math.exp(latest.log_evidence - latest.log_threshold):.1f} times the "
         f"threshold, carried by {latest.strongest_bet}"
@@ -55,6 +62,30 @@ def _show(alarm: Alarm) -> None:
         markup=False,
         soft_wrap=True,
     )
+    _show_worst(alarm)
+
+
+def _told(told: Told) -> str | None:
+    """Say when Alertmanager told of it."""
+    if not told.signals:
+        return None
+    latest = told.signals[0]
+    over = "" if latest.resolved_at is None else f", over {clock(latest.resolved_at)} UTC"
+    return f"by Alertmanager as {latest.name} since {clock(latest.received_at)} UTC{over}"
+
+
+def _silence(told: Told) -> str | None:
+    """Say how its silences in Alertmanager stand."""
+    said = [
+        f"{say_silence(each)}, by {each.created_by}"
+        + (f" ({each.silence_id})" if each.silence_id else "")
+        + (f": {each.last_error}" if each.last_error else "")
+        for each in told.silences
+    ]
+    return "; ".join(said) or None
+
+
+def _show_worst(alarm: Alarm) -> None:
     rows = [
         (
             worst.event_id,
@@ -64,7 +95,7 @@ def _show(alarm: Alarm) -> None:
             f"{worst.p_domain:.4f}",
             escape("\n".join(worst.nearest)),
         )
-        for worst in evidence.worst
+        for worst in alarm.evidence.worst
     ]
     columns = ("event!", "unit", "prediction", "p sem.>", "p dom.>", "most like, in training")
     console.print(table("worst inputs since the onset", columns, rows))

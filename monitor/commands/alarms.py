@@ -1,31 +1,41 @@
 """`fieldwatch alarms list`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.table import Table
 
 from monitor.commands.screen import console, moment, print_json, table
+from monitor.commands.signals import SIGNALS, say_standing, signal_table
 from monitor.domain import Alarm, AlarmState
 from monitor.services.browse import list_alarms
+from monitor.services.signals.listing import latest_silences, list_signals
+from monitor.store.silences import Silence
 from monitor.wiring import open_store
 
 
 def run(*, model: str | None, everything: bool, as_json: bool, config: Path | None) -> int:
-    """List alarms, newest first."""
+    """List alarms, newest first, and below them what Alertmanager told."""
     with open_store(config) as context:
         listed = list_alarms(context, model=model, everything=everything)
-    if as_json:
-        print_json(listed)
-    elif listed:
-        console.print(alarm_table(listed))
+        if as_json:
+            print_json(listed)
+            return 0
+        signals = list_signals(context, model=model, everything=everything)
+        silences = latest_silences(context, listed, signals)
+    if listed:
+        console.print(alarm_table(listed, silences))
     else:
         console.print("No alarm." if everything else "No alarm stands open.")
+    if signals:
+        console.print(signal_table(signals, silences, SIGNALS))
     return 0
 
 
-def alarm_table(listed: Iterable[Alarm], title: str | None = None) -> Table:
-    """Lay out alarms, one a row."""
+def alarm_table(
+    listed: Iterable[Alarm], silences: Mapping[str, Silence], title: str | None = None
+) -> Table:
+    """Lay out alarms, one a row; `silences` by their ids."""
     columns = (
         "alarm!",
         "model",
@@ -45,7 +55,11 @@ def alarm_table(listed: Iterable[Alarm], title: str | None = None) -> Table:
                 alarm.model,
                 alarm.kind,
                 alarm.severity,
-                _state(alarm),
+                say_standing(
+                    alarm.state is AlarmState.OPEN and "open",
+                    alarm.acknowledged_at is not None,
+                    silences.get(alarm.id),
+                ),
                 moment(alarm.opened_at),
                 alarm.crossings,
                 f"{alarm.quiet_episodes}/{alarm.resolve_after}",
@@ -53,9 +67,3 @@ def alarm_table(listed: Iterable[Alarm], title: str | None = None) -> Table:
             for alarm in listed
         ],
     )
-
-
-def _state(alarm: Alarm) -> str:
-    if alarm.state is not AlarmState.OPEN:
-        return alarm.state
-    return "[red]open[/]" if alarm.acknowledged_at is None else "[yellow]open, seen[/]"

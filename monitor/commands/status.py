@@ -20,12 +20,14 @@ from monitor.commands.screen import (
     print_json,
     table,
 )
+from monitor.commands.signals import SIGNALS, signal_table
 from monitor.commands.windows import name
 from monitor.domain import Mode
 from monitor.rollouts.state import End
 from monitor.services.conclusion import Verdict
 from monitor.services.context import Context
 from monitor.services.rollouts.show import RolloutLine
+from monitor.services.signals.listing import foremost
 from monitor.services.status import InstallationStatus, ModelStatus, look
 from monitor.services.streams.reading import StreamStatus
 from monitor.settings import Addresses
@@ -98,7 +100,12 @@ def render(found: InstallationStatus, monitor: str) -> RenderableType:
     ]
     parts += [line for model in found.models for line in _certificate(model)]
     alarms = [alarm for model in found.models for alarm in model.alarms]
-    parts.append(alarm_table(alarms, "open alarms") if alarms else "No alarm stands open.")
+    silences = foremost(found.silences)
+    parts.append(
+        alarm_table(alarms, silences, "open alarms") if alarms else "No alarm stands open."
+    )
+    if found.signals:
+        parts.append(signal_table(found.signals, silences, SIGNALS))
     if found.resolved:
         parts.append(f"{found.resolved} resolved in the last day: `fieldwatch alarms list --all`")
     if found.unrouted.rejected:

@@ -17,6 +17,9 @@ from monitor.metrics.readings import Readings
 from monitor.metrics.rollouts import rollout_series
 from monitor.metrics.streams import stream_series
 
+SIGNAL_SEVERITIES = ("page", "ticket", "other")
+SILENCE_STATES = ("pending", "active", "ending")
+
 
 class StoreCollector(Collector):
     """Reads the state store at each scrape.
@@ -61,6 +64,22 @@ def _installation(readings: Readings) -> Iterator[Metric]:
         "Notices in the outbox that are not delivered yet.",
         value=readings.notifications_pending,
     )
+    signals = gauge(
+        "fieldwatch_signals_firing",
+        "Alerts about Fieldwatch itself that Alertmanager told and that fire.",
+        "severity",
+    )
+    for severity in SIGNAL_SEVERITIES:
+        signals.add_metric([severity], readings.signals.get(severity, 0))
+    yield signals
+    silences = gauge(
+        "fieldwatch_silences",
+        "Silences in Alertmanager, by how they stand: pending, active or ending.",
+        "state",
+    )
+    for state in SILENCE_STATES:
+        silences.add_metric([state], readings.silences.get(state, 0))
+    yield silences
     seen = gauge(
         "fieldwatch_gateway_last_seen_timestamp_seconds",
         "When a gateway last read its plan.",

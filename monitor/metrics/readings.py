@@ -124,4 +124,8 @@ class Readings:
     window_lag_s: float
     """Since the end of the oldest window that is still to be done; 0 when none is."""
     notifications_pending: int
+    signals: Mapping[str, int]
+    """Alerts that Alertmanager told and that fire, by severity; those of our alarms left out."""
+    silences: Mapping[str, int]
+    """Silences in Alertmanager by how they stand."""
     gateways: Mapping[str, datetime]

@@ -5,6 +5,7 @@ the bundles, and what the processes answer on their ports. Nothing is changed.
 """
 
 from monitor.errors import FieldwatchError
+from monitor.services.alertmanager_check import alertmanager
 from monitor.services.context import Context
 from monitor.services.findings import Check, Finding, Verdict, fault
 from monitor.services.process_checks import clocks, gateways, schedule
@@ -49,6 +50,7 @@ CHECKS: dict[str, Check] = {
     "clocks": clocks,
     "spool": spools,
     "windows and notices": leftovers,
+    "alertmanager": alertmanager,
     "kill": latches,
     "reports": reports,
 }

@@ -72,6 +72,30 @@ def identify_signal(context: Context, given: str) -> str:
     return _only("signal", given, found, "`fieldwatch alarms list --all` shows them.")
 
 
+def identify_alarm_or_signal(context: Context, given: str) -> tuple[str, bool]:
+    """Complete the id of an alarm or a signal; the second says whether it is a signal's.
+
+    Raises
+    ------
+    NotFound
+        If none has this id or begins so.
+    AmbiguousId
+        If several begin so.
+    """
+    with reading(context.engine) as conn:
+        alarms, signals = Alarms(conn), Signals(conn)
+        if alarms.get(given) is not None:
+            return given, False
+        if signals.get(given) is not None:
+            return given, True
+        limit = MOST_NAMED + 1 if _is_enough(given) else 0
+        of_alarms = alarms.ids_beginning(given, limit)
+        of_signals = signals.ids_beginning(given, limit)
+    way_out = "`fieldwatch alarms list --all` shows them."
+    found = _only("alarm", given, [*of_alarms, *of_signals], way_out)
+    return found, found in of_signals
+
+
 def identify_review_item(context: Context, given: str) -> str:
     """Complete the id of an item of the review queue.
 

@@ -1,6 +1,6 @@
 """What a scrape reads: the store alone, never the events."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 
@@ -42,6 +42,8 @@ from monitor.store.outbox import Outbox
 from monitor.store.review_items import ReviewItems
 from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
+from monitor.store.signals import Signals
+from monitor.store.silences import Silences
 from monitor.store.summaries import StoredSummary
 from monitor.store.supervisors import Supervisors
 from monitor.store.windows import Windows
@@ -74,8 +76,19 @@ def read_metrics(context: Context, effects: EffectSizes | None = None) -> Readin
             windows={"pending": lag.pending, "running": lag.running, "dead": lag.dead},
             window_lag_s=max(0.0, late),
             notifications_pending=Outbox(conn).backlog().pending,
+            signals=_signals(conn),
+            silences={state.value: n for state, n in Silences(conn).counts().items()},
             gateways={gateway.id: gateway.last_seen for gateway in Gateways(conn).all()},
         )
+
+
+def _signals(conn: Connection) -> dict[str, int]:
+    """Count firing signals; a severity that is not ours comes from outside, and makes no series."""
+    counted: Counter[str] = Counter()
+    for severity, count in Signals(conn).count_firing().items():
+        known = severity in {Severity.PAGE.value, Severity.TICKET.value}
+        counted[severity if known else "other"] += count
+    return dict(counted)
 
 
 class _Shared:

@@ -45,6 +45,8 @@ from monitor.store.outbox import Backlog, Outbox
 from monitor.store.rollouts import Rollouts
 from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
+from monitor.store.signals import Signal, Signals, SignalState
+from monitor.store.silences import Silence, Silences
 from monitor.store.windows import Lag, Windows
 from reference_data.bundle import Manifest
 from reference_data.errors import BundleError
@@ -138,6 +140,10 @@ class InstallationStatus:
     """Alarms that resolved in the last day."""
     windows: Lag
     notices: Backlog
+    signals: tuple[Signal, ...]
+    """What Alertmanager told that is no alarm of ours, and fires."""
+    silences: tuple[Silence, ...]
+    """Silences in Alertmanager that stand, are to be made or to be ended."""
     rollouts: tuple[RolloutLine, ...]
     """Those under way, and of each model the last that ended."""
 
@@ -188,6 +194,12 @@ def look(context: Context, model: str | None = None) -> InstallationStatus:
             ),
             windows=Windows(conn).lag(assess.JOB),
             notices=Outbox(conn).backlog(),
+            signals=tuple(
+                each
+                for each in Signals(conn).all(state=SignalState.FIRING)
+                if model is None or each.model in (None, model)
+            ),
+            silences=tuple(Silences(conn).standing()),
             rollouts=_rollouts(conn, model),
         )
 

@@ -91,15 +91,36 @@ def list_silences(context: Context, *, everything: bool = False) -> list[Silence
 def latest_silences(
     context: Context, alarms: Iterable[Alarm] = (), signals: Iterable[Signal] = ()
 ) -> dict[str, Silence]:
-    """Find the silence to speak of, by the id of its alarm or signal: one that stands, or else the
-    last."""
-    subjects = {subject_of_alarm(alarm.id): alarm.id for alarm in alarms}
-    subjects |= {subject_of_signal(signal.id): signal.id for signal in signals}
+    """Find the silence to speak of, as `foremost` does, those that are over too."""
+    subjects = [subject_of_alarm(alarm.id) for alarm in alarms]
+    subjects += [subject_of_signal(signal.id) for signal in signals]
     if not subjects:
         return {}
     with reading(context.engine) as conn:
-        found = Silences(conn).of(list(subjects))
-    return {subjects[subject]: _foremost(about) for subject, about in found.items()}
+        found = Silences(conn).of(subjects)
+    return foremost(each for about in found.values() for each in reversed(about))
+
+
+def foremost(silences: Iterable[Silence]) -> dict[str, Silence]:
+    """Pick the silence to speak of, by the id of its alarm or signal: one that stands, else the
+    last.
+
+    Parameters
+    ----------
+    silences
+        The oldest first.
+    """
+    picked: dict[str, Silence] = {}
+    for silence in silences:
+        about = silence.subject.partition("/")[2]
+        before = picked.get(about)
+        if (
+            before is None
+            or before.state is SilenceState.ENDED
+            or silence.state is not SilenceState.ENDED
+        ):
+            picked[about] = silence
+    return picked
 
 
 def say_silence(silence: Silence) -> str:
@@ -115,8 +136,3 @@ def say_silence(silence: Silence) -> str:
             return "silence ending"
         case SilenceState.ENDED:
             return "silence over"
-
-
-def _foremost(silences: list[Silence]) -> Silence:
-    standing = [each for each in silences if each.state is not SilenceState.ENDED]
-    return (standing or silences)[0]

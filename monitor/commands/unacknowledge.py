@@ -1,0 +1,29 @@
+"""`fieldwatch alarms unacknowledge`: nobody has seen it after all."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from monitor.commands.acknowledge import person_of, title
+from monitor.commands.screen import console, print_json
+from monitor.domain import Alarm
+from monitor.services.identify import identify_alarm_or_signal
+from monitor.services.signals.acknowledge import withdraw, withdraw_signal
+from monitor.store.signals import Signal
+from monitor.wiring import open_store
+
+
+def run(*, alarm_id: str, reason: str, as_json: bool, config: Path | None) -> int:
+    """Take an acknowledgement back in the name of the key on this machine."""
+    with open_store(config) as context:
+        now = datetime.now(UTC)
+        full, is_signal = identify_alarm_or_signal(context, alarm_id)
+        unseen: Alarm | Signal
+        if is_signal:
+            unseen = withdraw_signal(context, full, person_of(context), reason, now)
+        else:
+            unseen = withdraw(context, full, person_of(context), reason, now)
+    if as_json:
+        print_json(unseen)
+    else:
+        console.print(f"The {title(unseen)} counts as not seen.", markup=False)
+    return 0
