@@ -196,6 +196,7 @@ def _rounded(value: Any) -> Any:
     return value
 
 
+@pytest.mark.stores
 def test_a_monitor_killed_between_any_two_steps_leaves_no_hole_and_no_double(
     tmp_path: Path,
 ) -> None:

@@ -47,6 +47,7 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ins
     engine.dispose()
 
 
+@pytest.mark.stores
 def test_several_monitors_at_once_count_every_event_and_window_once(
     installation: Installation,
 ) -> None:

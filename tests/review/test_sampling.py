@@ -101,6 +101,7 @@ def test_agreeing_sure_events_come_in_by_chance_alone() -> None:
     assert low <= len(found) <= high
 
 
+@pytest.mark.statistics
 def test_weighting_by_the_inverse_chance_recovers_the_error_rate_of_a_biased_queue() -> None:
     rng = np.random.default_rng(7)
     estimates = []

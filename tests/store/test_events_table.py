@@ -289,6 +289,7 @@ def _append_often(url: str, writer: str) -> None:
         assert _append(log, [2 * batch + 1, 2 * batch + 2], writer)
 
 
+@pytest.mark.stores
 def test_a_sender_killed_after_the_commit_is_replayed_without_doubles(tmp_path: Path) -> None:
     url = str(tmp_path / "events")
     process = multiprocessing.get_context("spawn").Process(target=_append_and_die, args=(url,))

@@ -230,6 +230,7 @@ def _work(settings: StoreSettings, now: datetime, count: int) -> int:
     return done
 
 
+@pytest.mark.stores
 @pytest.mark.parametrize("step", ["before the commit of the claim", "while computing", "finishing"])
 def test_a_monitor_killed_between_any_two_steps_leaves_neither_hole_nor_double(
     settings: StoreSettings, engine: Engine, now: datetime, step: str
