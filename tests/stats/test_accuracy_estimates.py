@@ -13,6 +13,7 @@ from monitor.stats.accuracy.drift import MEASURES, measure
 from monitor.stats.accuracy.estimate import Source, estimate, fit_source
 from monitor.stats.accuracy.head import fit_head, softmax
 from monitor.stats.accuracy.label_shift import adapt, bbse, mlls, rlls
+from monitor.stats.accuracy.mixture import fit_mixture, make_cells
 from monitor.stats.accuracy.recorded import Labelled, Recorded, join
 from monitor.stats.accuracy.support import Interval, Outside, judge, learn, size_for
 from monitor.stats.accuracy.synthetic import Shifted, draw
@@ -124,6 +125,32 @@ def test_a_class_mix_is_not_put_right_where_it_explains_nothing(source: Source) 
     found = estimate(source, strange)
     assert found is not None
     assert not found.mix_explains
+
+
+def test_a_class_mix_is_not_put_right_where_inputs_changed_within_the_classes(
+    source: Source,
+) -> None:
+    window = field(2_000, np.random.default_rng(5), shares=(0.05, 0.15, 0.8), noise=1.4)
+
+    found = estimate(source, window.rows)
+    assert found is not None
+    assert not found.mix_explains
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(1, 3), (5, 2), (60, 60)])
+def test_a_mixture_of_few_rows_and_empty_classes_is_still_a_probability(
+    rows: int, classes: int
+) -> None:
+    rng = np.random.default_rng(6)
+    labels, predicted = rng.integers(classes, size=(2, rows))
+    cells = make_cells(labels, predicted, rng.random(rows), classes)
+    assert cells is not None
+
+    fit = fit_mixture(cells, rng.integers(classes, size=1), rng.random(1))
+
+    assert 0 <= fit.best <= 1
+    assert 0 <= fit.as_it_was <= 1
+    assert make_cells(labels[:0], predicted[:0], rng.random(0), classes) is None
 
 
 def test_the_three_ways_to_estimate_a_class_mix_agree(source: Source) -> None:

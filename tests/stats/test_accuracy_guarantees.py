@@ -12,6 +12,7 @@ from monitor.stats.accuracy.drift import measure
 from monitor.stats.accuracy.estimate import estimate, fit_source
 from monitor.stats.accuracy.head import softmax
 from monitor.stats.accuracy.label_shift import bbse
+from monitor.stats.accuracy.mixture import fit_mixture, make_cells
 from monitor.stats.accuracy.recorded import Labelled, Recorded
 from monitor.stats.accuracy.support import Interval, Outside, judge, learn
 from monitor.stats.accuracy.synthetic import draw
@@ -48,6 +49,33 @@ def test_intervals_of_the_class_mix_cover_under_label_shift() -> None:
 
     assert outside <= most_outside(runs, 0.1)
     assert outside >= runs * 0.05
+
+
+@pytest.mark.parametrize(("rows", "seen_through"), [(100, 0.05), (1_000, 0.8)])
+def test_any_mix_of_the_old_classes_is_explained_and_other_inputs_are_not(
+    rows: int, seen_through: float
+) -> None:
+    rng, runs = np.random.default_rng(21), 300
+    rejected = {"another mix": 0, "another mix, old shares": 0, "other inputs": 0}
+
+    for _ in range(runs):
+        labels = rng.choice(3, 3_000, p=[0.4, 0.4, 0.2])
+        cells = make_cells(labels, *_seen(labels, 1.0, rng), 3)
+        assert cells is not None
+        mixed = rng.choice(3, rows, p=[0.1, 0.2, 0.7])
+        fit = fit_mixture(cells, *_seen(mixed, 1.0, rng))
+        rejected["another mix"] += fit.best <= 0.05
+        rejected["another mix, old shares"] += fit.as_it_was <= 0.05
+        rejected["other inputs"] += fit_mixture(cells, *_seen(mixed, 1.6, rng)).best <= 0.05
+
+    assert rejected["another mix"] <= most_outside(runs, 0.05)
+    assert rejected["another mix, old shares"] >= 0.98 * runs
+    assert rejected["other inputs"] >= seen_through * runs
+
+
+def _seen(labels: Indices, noise: float, rng: np.random.Generator) -> tuple[Indices, Floats]:
+    probabilities = softmax(4 * np.eye(3)[labels] + 2 * noise * rng.normal(size=(len(labels), 3)))
+    return probabilities.argmax(axis=1), probabilities.max(axis=1)
 
 
 @pytest.mark.parametrize("chance", [0.5, 0.9, 0.99])

@@ -9,9 +9,9 @@ already; counted twice, it pays for shifts that nobody made, whose errors are la
 measured drift.) A window further from the table than the table's own windows are from each other,
 or so unusual that p-values cannot tell how unusual, is outside of its support: *unknown*.
 
-Where the errors of similar windows agree in sign, the estimate is moved by their median. Drift is
-compared in standard deviations of undrifted windows, compressed by asinh, so that small drifts are
-told apart finely and large ones coarsely.
+Where the errors of the most similar windows agree in sign, the estimate is moved by their median.
+Drift is compared in standard deviations of undrifted windows, compressed by asinh, so that small
+drifts are told apart finely and large ones coarsely.
 
 References: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World" 2005 (the quantile);
 Garg et al. 2022 and ODP-Bench 2025 (why estimators that do well on corruptions need it).
@@ -41,13 +41,15 @@ MOST_CELLS = 60_000_000
 """Rows times classes of all synthetic windows of a size together, about."""
 NEAREST = 40
 """Synthetic windows an interval is read from."""
+ALIKE = 20
+"""Synthetic windows, the nearest of those, that may move the estimate."""
 NEIGHBOUR = 10
 """The distance to this neighbour decides whether a window is inside the table."""
 WITHIN = 0.9
 """Share of the table's own windows that count as inside by that distance."""
 SATURATED = 0.5
 """Excess of inputs with p ≤ .05 beyond which p no longer tells how far a window has drifted."""
-AGREEMENT = 0.25
+AGREEMENT = 0.5
 """Standard deviations by which the median error of similar windows must differ from 0 to count."""
 LEAST_SPREAD = 1e-3
 LEAST_VARIANCE = 0.01
@@ -169,8 +171,8 @@ def judge(
             reason=f"no synthetic window drifted like this one: it lies {beyond:.1f} away from "
             f"the nearest ones, where up to {table.reach:.1f} is covered"
         )
-    near = table.errors[order[:NEAREST]]
-    middle, scatter = float(np.median(near)), float(near.std())
+    near, alike = table.errors[order[:NEAREST]], table.errors[order[:ALIKE]]
+    middle, scatter = float(np.median(alike)), float(alike.std())
     bias = math.copysign(max(0.0, abs(middle) - AGREEMENT * scatter), middle)
     rank = min(len(near), math.ceil(level * (len(near) + 1)))
     model = float(np.sort(np.abs(near - bias))[rank - 1])
