@@ -109,7 +109,10 @@ def fit_mixture(cells: Cells, predicted: Indices, confidence: Floats) -> Mixture
     new = old
     for _ in range(MOST_STEPS):
         moved = new * (cells.shares.T @ (seen / np.maximum(cells.shares @ new, 1e-12)))
-        moved /= max(float(moved.sum()), 1e-12)
+        total = float(moved.sum())
+        if total <= 0:  # only cells in which no class was ever seen: any mix explains them as badly
+            break
+        moved /= total
         step = float(np.abs(moved - new).sum())
         new = moved
         if step < TOLERANCE:
