@@ -170,7 +170,7 @@ class Exclusion(StrEnum):
     NOT_FINITE = "not_finite"
     """A score, a p-value or the embedding was NaN or infinite: the event is no evidence."""
     OTHER_BUNDLE = "other_bundle"
-    """Scored by a bundle that is not the routed one."""
+    """Scored by a bundle that is not served."""
     OUTSIDE_VOCABULARY = "outside_vocabulary"
     """Predicted as a class its bundle does not know, as a writer of other make may record it: the
     event is no evidence."""
@@ -182,6 +182,17 @@ class Exclusion(StrEnum):
     """The event's time is in the future: it counts, and some clock is wrong."""
     CLOCK_BEHIND = "clock_behind"
     """A pass of a monitor whose clock had gone back: no time was granted."""
+
+
+class Part(StrEnum):
+    """What a served version is there for."""
+
+    ONLY = "only"
+    """It is the only one of its model."""
+    CANDIDATE = "candidate"
+    """A rollout tries it beside an incumbent."""
+    INCUMBENT = "incumbent"
+    """It acts where the candidate does not, because its own rollout completed."""
 
 
 class AlarmState(StrEnum):
@@ -282,6 +293,8 @@ class Alarm:
     """Quiet episodes after which the alarm resolves."""
     resolved_at: datetime | None
     evidence: Evidence
+    version: str | None = None
+    """Of the bundle, in words; ``None`` when nothing is known of the bundle any more."""
     acknowledged_by: str | None = None
     """Who has seen it and let its streams begin again; ``None`` while nobody has."""
     acknowledged_at: datetime | None = None

@@ -6,18 +6,18 @@ any division gives the same alarms, so restarts and batch sizes never show.
 
 Rules
 -----
-- One alarm per model and kind stands open at a time; a further crossing refreshes it.
+- One alarm per version of a model and kind stands open at a time; a further crossing refreshes it.
 - An alarm resolves after `Rules.resolve_after` quiet episodes in a row. An episode is quiet when
   its stream neither crosses nor finds more evidence of a change than before: a crossing restarts
   the stream from nothing, so a change that goes on takes a while to cross again. Only episodes
   that one of the alarm's streams watches count: those of its segment, when only that one crossed.
-- Alarms of a model that stand open together share an incident.
+- Alarms of a model that stand open together share an incident, whichever version they are of.
 - Only a valid drill certificate lets an alarm page, and only one of `PAGING`. An uncertified
   reference opens no alarm at all.
-- A bundle that is no longer routed sees no more episodes, so its alarms end with it.
+- A bundle that is no longer served sees no more episodes, so its alarms end with it.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -54,6 +54,8 @@ class Action(StrEnum):
 class Rules:
     """What the owner has set about alarms."""
 
+    version: str | None = None
+    """Of the bundle, for people."""
     certified: bool
     """Whether the bundle's reference supports the detectors' guarantee; if not, no alarm opens."""
     certificate: str | None = None
@@ -128,13 +130,14 @@ def decide(
     rules: Rules,
     new_id: Callable[[], str],
     segments: Sequence[Set[str]] = (),
+    incident: str | None = None,
 ) -> Outcome:
-    """Fold a stretch of episodes into a model's alarms.
+    """Fold a stretch of episodes into the alarms of one version of a model.
 
     Parameters
     ----------
     standing
-        The model's open alarms, at most one of a kind, all of the bundle the episodes came from.
+        Its open alarms, at most one of a kind, all of the bundle the episodes came from.
     crossings
         Crossings by the position of their episode in the stretch; each stream at most once there.
     rises
@@ -147,6 +150,8 @@ def decide(
         Makes the id of a new alarm or incident.
     segments
         The watched segments each episode is of; none when absent.
+    incident
+        That of alarms of the model's other version, when some stand open.
 
     Raises
     ------
@@ -162,7 +167,7 @@ def decide(
     for position, at in enumerate(times):
         crossed = set()
         for crossing in crossings.get(position, ()) if rules.certified else ():
-            change = _cross(open_alarms, crossing, rules, new_id)
+            change = _cross(open_alarms, crossing, rules, new_id, incident)
             changes.append(change)
             open_alarms[change.alarm.kind] = change.alarm
             quiet[change.alarm.kind] = 0
@@ -183,15 +188,17 @@ def _watched(alarm: Alarm) -> set[str]:
     return {crossing.segment for crossing in alarm.evidence.crossings}
 
 
-def supersede(standing: Sequence[Alarm], routed_sha: str, now: datetime) -> tuple[Change, ...]:
-    """End the alarms of bundles that are no longer routed.
+def supersede(
+    standing: Sequence[Alarm], served: Collection[str], now: datetime
+) -> tuple[Change, ...]:
+    """End the alarms of bundles that are no longer served.
 
     Parameters
     ----------
     standing
         The model's open alarms.
-    routed_sha
-        Digest of the bundle that is served now.
+    served
+        Digests of the bundles that are served now.
     now
         When the change of bundle was noticed.
     """
@@ -202,7 +209,7 @@ def supersede(standing: Sequence[Alarm], routed_sha: str, now: datetime) -> tupl
             reason=f"bundle {alarm.bundle_sha[:12]} is no longer served",
         )
         for alarm in standing
-        if alarm.bundle_sha != routed_sha
+        if alarm.bundle_sha not in served
     )
 
 
@@ -211,6 +218,7 @@ def _cross(
     crossing: Crossing,
     rules: Rules,
     new_id: Callable[[], str],
+    beside: str | None,
 ) -> Change:
     kind = kind_of(crossing.stream)
     title = f"{crossing.stream} {crossing.segment}".rstrip()
@@ -230,7 +238,7 @@ def _cross(
             reason=f"{title} crossed again ({refreshed.crossings} times now)",
         )
     severity, severity_reason = severity_of(rules, kind)
-    incident = next((alarm.incident_id for alarm in open_alarms.values()), None)
+    incident = next((alarm.incident_id for alarm in open_alarms.values()), beside)
     opened = Alarm(
         id=new_id(),
         incident_id=incident or new_id(),
@@ -252,6 +260,7 @@ def _cross(
             looked_at=0,
             expected_flag_rate=rules.expected_flag_rate,
         ),
+        version=rules.version,
     )
     return Change(
         action=Action.OPENED,

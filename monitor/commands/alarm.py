@@ -30,8 +30,9 @@ def _show(alarm: Alarm, told: Told) -> None:
     evidence = alarm.evidence
     share = evidence.flagged / evidence.looked_at if evidence.looked_at else None
     latest = evidence.crossings[-1]
+    named = alarm.model if alarm.version is None else f"{alarm.model} {alarm.version}"
     lines = {
-        "alarm": f"{alarm.kind} of {alarm.model}, {alarm.state}",
+        "alarm": f"{alarm.kind} of {named}, {alarm.state}",
         "id": alarm.id,
         "incident": alarm.incident_id,
         "severity": f"{alarm.severity}: {alarm.severity_reason}",

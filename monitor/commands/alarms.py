@@ -39,6 +39,7 @@ def alarm_table(
     columns = (
         "alarm!",
         "model",
+        "version",
         "kind!",
         "severity",
         "state",
@@ -53,6 +54,7 @@ def alarm_table(
             (
                 alarm.id,
                 alarm.model,
+                alarm.version,
                 alarm.kind,
                 alarm.severity,
                 say_standing(

@@ -35,7 +35,7 @@ def _show(found: BudgetStatus, history: int) -> None:
     columns = ("model", "stream", "holds>", "alone, one in>", "alarms at ln>", "spent>", "since!")
     rows = [
         (
-            share.model,
+            f"{share.model} {share.version or ''}".rstrip(),
             escape(share.stream.title),
             f"{share.weight:.2%}",
             _span(found, share.false_alarm_every),
@@ -50,7 +50,7 @@ def _show(found: BudgetStatus, history: int) -> None:
         lines = [
             (
                 clock(entry.granted_at),
-                entry.holder.model,
+                f"{entry.holder.model} {found.versions.get(entry.holder.bundle_sha, '')}".rstrip(),
                 escape(entry.holder.key.title),
                 f"{entry.weight:.2%}",
                 escape(entry.reason),

@@ -22,7 +22,7 @@ from monitor.commands.screen import (
 )
 from monitor.commands.signals import SIGNALS, signal_table
 from monitor.commands.windows import name
-from monitor.domain import Mode
+from monitor.domain import Mode, Part
 from monitor.rollouts.state import End
 from monitor.services.conclusion import Verdict
 from monitor.services.context import Context
@@ -178,7 +178,7 @@ def _models(found: InstallationStatus) -> RenderableType:
         (
             model.model,
             model.version,
-            "[red]killed[/]" if model.killed else model.stage,
+            "[red]killed[/]" if model.killed else _stage(model),
             model.traffic.ok,
             model.traffic.rejected,
             model.traffic.errors,
@@ -190,16 +190,25 @@ def _models(found: InstallationStatus) -> RenderableType:
     return table("the last hour", columns, rows)
 
 
+def _named(model: ModelStatus) -> str:
+    """Name a model, with its version where there are two of it."""
+    return model.model if model.part is Part.ONLY else f"{model.model} {model.version}"
+
+
+def _stage(model: ModelStatus) -> str:
+    return "incumbent" if model.part is Part.INCUMBENT else model.stage
+
+
 def _windows(found: InstallationStatus) -> list[str]:
     lines = [
-        f"last window of {model.model}, to {clock(model.window.window.end)} UTC: "
+        f"last window of {_named(model)}, to {clock(model.window.window.end)} UTC: "
         f"{model.window.ok} ok, {model.window.rejected} rejected, {model.window.errors} errors, "
         f"flagged {_share(model.window.flagged)}"
         for model in found.models
         if model.window is not None
     ]
     lines += [
-        f"  it differs from {model.model}'s reference in {_largest(model)}; "
+        f"  it differs from {_named(model)}'s reference in {_largest(model)}; "
         f"`fieldwatch windows {model.model}` says by how much"
         for model in found.models
         if model.differences
@@ -226,7 +235,7 @@ def _accuracy(model: ModelStatus, now: datetime) -> str:
     estimated = interval(found.estimated, found.estimated_low, found.estimated_high)
     measured = interval(found.measured, found.measured_low, found.measured_high)
     return (
-        f"accuracy of {model.model}{span}: estimated {estimated}"
+        f"accuracy of {_named(model)}{span}: estimated {estimated}"
         + (f" ({escape(found.estimated_reason)})" if found.estimated_reason else "")
         + f"; measured {measured}"
         + (f" from {counted(found.labelled, 'label')}" if found.labelled else "")
@@ -275,7 +284,7 @@ def _streams(found: InstallationStatus) -> RenderableType:
             chart = None if stream.segment else beside.get(stream.stream)
             rows.append(
                 (
-                    model.model,
+                    _named(model),
                     escape(f"{stream.stream} {stream.segment}".rstrip())
                     + (" (chart)" if stream.mode is Mode.CHARTED else ""),
                     _evidence(model, stream),
@@ -312,15 +321,18 @@ def _remarks(found: InstallationStatus) -> list[str]:
             "(chart): a segment against the whole reference, from which it may differ for good"
         )
     remarks += [
-        f"{model.model} is compared with {escape(model.bursts)}"
+        f"{_named(model)} is compared with {escape(model.bursts)}"
         for model in found.models
         if model.bursts is not None
     ]
     for model in found.models:
         remarks += [
-            f"{model.model} has no {name} stream: {escape(reason)}"
+            f"{_named(model)} has no {name} stream: {escape(reason)}"
             for name, reason in model.unwatched.items()
         ]
+        if model.part is Part.INCUMBENT:
+            # What is counted by model is said of the candidate already.
+            continue
         if model.excluded:
             counted = ", ".join(f"{count} {cause}" for cause, count in model.excluded.items())
             remarks.append(
@@ -337,7 +349,9 @@ def _remarks(found: InstallationStatus) -> list[str]:
                 + (f" and {more} more" if more > 0 else "")
             )
     if found.affected:
-        named = ", ".join(f"{each.model} {each.stream.title}" for each in found.affected)
+        named = ", ".join(
+            f"{each.model} {each.version} {each.stream.title}" for each in found.affected
+        )
         remarks.append(f"[red]affected:[/] {escape(named)}")
     return remarks
 
@@ -345,7 +359,7 @@ def _remarks(found: InstallationStatus) -> list[str]:
 def _conclusions(found: InstallationStatus) -> list[str]:
     colours = {Verdict.ALARM: "red", Verdict.QUIET: "green", Verdict.INCONCLUSIVE: "yellow"}
     return [
-        f"{model.model}: [{colours[model.conclusion.verdict]}]{model.conclusion.verdict}[/], "
+        f"{_named(model)}: [{colours[model.conclusion.verdict]}]{model.conclusion.verdict}[/], "
         f"{escape(model.conclusion.reason)}"
         for model in found.models
     ]

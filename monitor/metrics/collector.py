@@ -42,7 +42,7 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         readings = self._read()
         yield from stream_series(readings.streams)
-        yield from model_series(readings.models)
+        yield from model_series(readings.models, readings.versions)
         yield from rollout_series(readings.rollouts)
         yield from _installation(readings)
 

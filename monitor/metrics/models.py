@@ -6,28 +6,31 @@ from prometheus_client.core import Metric
 
 from monitor.domain import AlarmKind, Exclusion, Severity, Stage, Status
 from monitor.metrics.families import add_bounds, gauge
-from monitor.metrics.readings import ModelReading
+from monitor.metrics.readings import ModelReading, VersionReading
 from monitor.review.item import Why
 
 ACCURACIES = ("estimated", "measured")
 
 
-def model_series(readings: Sequence[ModelReading]) -> Iterator[Metric]:
+def model_series(
+    readings: Sequence[ModelReading], versions: Sequence[VersionReading]
+) -> Iterator[Metric]:
     """Give everything about every model; a series that is to be alerted on is there at 0."""
-    yield from _alarms(readings)
+    yield from _alarms(versions)
     yield from _traffic(readings)
-    yield from _windows(readings)
-    yield from _accuracy(readings)
+    yield from _windows(readings, versions)
+    yield from _accuracy(versions)
     yield from _acting(readings)
     yield from _review(readings)
     yield from _reports(readings)
 
 
-def _alarms(readings: Sequence[ModelReading]) -> Iterator[Metric]:
+def _alarms(readings: Sequence[VersionReading]) -> Iterator[Metric]:
     open_ = gauge(
         "fieldwatch_alarm_open",
         "1 while an alarm of this kind stands open, else 0.",
         "model",
+        "version",
         "kind",
         "severity",
     )
@@ -35,15 +38,17 @@ def _alarms(readings: Sequence[ModelReading]) -> Iterator[Metric]:
         "fieldwatch_alarm_began_timestamp_seconds",
         "Best guess of when what an open alarm tells of began; absent while none is open.",
         "model",
+        "version",
         "kind",
     )
     for reading in readings:
         for kind in AlarmKind:
             for severity in (Severity.PAGE, Severity.TICKET):
                 standing = severity in reading.open_alarms.get(kind, ())
-                open_.add_metric([reading.model, kind, severity], float(standing))
+                labels = [reading.model, reading.version, kind, severity]
+                open_.add_metric(labels, float(standing))
         for kind, at in reading.began.items():
-            began.add_metric([reading.model, kind], at.timestamp())
+            began.add_metric([reading.model, reading.version, kind], at.timestamp())
     yield from (open_, began)
 
 
@@ -79,11 +84,14 @@ def _traffic(readings: Sequence[ModelReading]) -> Iterator[Metric]:
     yield from (ingested, excluded, last, silent)
 
 
-def _windows(readings: Sequence[ModelReading]) -> Iterator[Metric]:
+def _windows(
+    readings: Sequence[ModelReading], versions: Sequence[VersionReading]
+) -> Iterator[Metric]:
     share = gauge(
         "fieldwatch_window_flagged_share",
         "Share of inputs flagged in the last complete window.",
         "model",
+        "version",
         "bound",
     )
     end = gauge(
@@ -95,6 +103,7 @@ def _windows(readings: Sequence[ModelReading]) -> Iterator[Metric]:
         "fieldwatch_window_effect_size",
         "How far the last window is from the reference, in the unit of its kind.",
         "model",
+        "version",
         "kind",
         "subject",
         "bound",
@@ -103,16 +112,19 @@ def _windows(readings: Sequence[ModelReading]) -> Iterator[Metric]:
         "fieldwatch_window_differs",
         "1 where the last window differs by more than chance, else 0.",
         "model",
+        "version",
         "kind",
         "subject",
     )
     for reading in readings:
-        if reading.flagged_share is not None:
-            add_bounds(share, [reading.model], reading.flagged_share)
         if reading.window_end is not None:
             end.add_metric([reading.model], reading.window_end.timestamp())
-        for each in reading.effects:
-            what = [reading.model, each.kind, each.subject]
+    for version in versions:
+        of = [version.model, version.version]
+        if version.flagged_share is not None:
+            add_bounds(share, of, version.flagged_share)
+        for each in version.effects:
+            what = [*of, each.kind, each.subject]
             effect.add_metric([*what, "estimate"], each.effect)
             if each.low is not None:
                 effect.add_metric([*what, "low"], each.low)
@@ -120,11 +132,12 @@ def _windows(readings: Sequence[ModelReading]) -> Iterator[Metric]:
     yield from (share, end, effect, differs)
 
 
-def _accuracy(readings: Sequence[ModelReading]) -> Iterator[Metric]:
+def _accuracy(readings: Sequence[VersionReading]) -> Iterator[Metric]:
     accuracy = gauge(
         "fieldwatch_accuracy",
-        "Accuracy of the routed version over the last hours; absent while it is unknown.",
+        "Accuracy of a served version over the last hours; absent while it is unknown.",
         "model",
+        "version",
         "kind",
         "bound",
     )
@@ -132,13 +145,15 @@ def _accuracy(readings: Sequence[ModelReading]) -> Iterator[Metric]:
         "fieldwatch_accuracy_known",
         "1 while this kind of accuracy can be stated, else 0.",
         "model",
+        "version",
         "kind",
     )
     for reading in readings:
+        of = [reading.model, reading.version]
         for kind in ACCURACIES:
-            known.add_metric([reading.model, kind], float(kind in reading.accuracy))
+            known.add_metric([*of, kind], float(kind in reading.accuracy))
             if kind in reading.accuracy:
-                add_bounds(accuracy, [reading.model, kind], reading.accuracy[kind])
+                add_bounds(accuracy, [*of, kind], reading.accuracy[kind])
     yield from (accuracy, known)
 
 
@@ -152,7 +167,7 @@ def _acting(readings: Sequence[ModelReading]) -> Iterator[Metric]:
         "model",
     )
     killed = gauge(
-        "fieldwatch_killed", "1 while a kill latch covers the routed version, else 0.", "model"
+        "fieldwatch_killed", "1 while a kill latch covers a served version, else 0.", "model"
     )
     limit = gauge(
         "fieldwatch_supervisor_limit_seconds",

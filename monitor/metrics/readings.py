@@ -18,6 +18,7 @@ class StreamReading:
     """One stream detector."""
 
     model: str
+    version: str
     stream: StreamName
     segment: str
     """Name of the segment, never its value, which comes with requests; empty for all traffic."""
@@ -62,30 +63,39 @@ class ModelReading:
     """One routed model."""
 
     model: str
-    open_alarms: Mapping[AlarmKind, Set[Severity]]
-    began: Mapping[AlarmKind, datetime]
-    """The best guess of when what an open alarm tells of began."""
     ingested: Mapping[Status, int]
-    flagged_share: Bounds | None
-    """Of the last complete window; ``None`` while it is inconclusive."""
     window_end: datetime | None
     excluded: Mapping[Exclusion, int]
     last_event_at: datetime | None
     silent_units: int
-    accuracy: Mapping[str, Bounds]
-    """The kinds of accuracy that are known."""
     stage: Stage
     share: float
     """Of units that are the model's, from 0 to 1."""
     killed: bool
+    """Whether a latch covers a version that is served."""
     supervision: Supervision | None
     """``None`` where the plan asks for none."""
-    effects: Sequence[EffectReading] = ()
     review: Mapping[Why, Waiting] = field(default_factory=dict)
     report_at: datetime | None = None
     """When the last scheduled report was made."""
     report_interval_s: float | None = None
     """How often there is to be one; ``None`` where none are made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionReading:
+    """One version that is served: the routed one, or the incumbent beside it."""
+
+    model: str
+    version: str
+    open_alarms: Mapping[AlarmKind, Set[Severity]]
+    began: Mapping[AlarmKind, datetime]
+    """The best guess of when what an open alarm tells of began."""
+    flagged_share: Bounds | None
+    """Of the last complete window; ``None`` while it is inconclusive."""
+    accuracy: Mapping[str, Bounds]
+    """The kinds of accuracy that are known."""
+    effects: Sequence[EffectReading] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +128,7 @@ class Readings:
     """What the state store says now."""
 
     models: Sequence[ModelReading]
+    versions: Sequence[VersionReading]
     streams: Sequence[StreamReading]
     rollouts: Sequence[RolloutReading]
     windows: Mapping[str, int]

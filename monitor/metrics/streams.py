@@ -14,41 +14,42 @@ def stream_series(readings: Sequence[StreamReading]) -> Iterator[Metric]:
     ratio = GaugeMetricFamily(
         "fieldwatch_stream_evidence_ratio",
         "Log evidence over log threshold of a stream detector; it alarms at 1.",
-        labels=["model", "stream", "mode"],
+        labels=["model", "version", "stream", "mode"],
     )
     episodes = GaugeMetricFamily(
         "fieldwatch_stream_episodes",
         "Episodes a stream detector has seen since it last restarted.",
-        labels=["model", "stream"],
+        labels=["model", "version", "stream"],
     )
     weight = GaugeMetricFamily(
         "fieldwatch_stream_weight",
         "Share of the false-alarm budget that a stream of a model holds.",
-        labels=["model", "stream"],
+        labels=["model", "version", "stream"],
     )
     segments = GaugeMetricFamily(
         "fieldwatch_segment_evidence_ratio",
         "Greatest evidence ratio among the values of a segment.",
-        labels=["model", "segment", "stream", "mode"],
+        labels=["model", "version", "segment", "stream", "mode"],
     )
     watched = GaugeMetricFamily(
         "fieldwatch_segments_watched",
         "Streams of single segment values.",
-        labels=["model", "segment", "mode"],
+        labels=["model", "version", "segment", "mode"],
     )
     greatest: dict[tuple[str, ...], float] = {}
     counted: Counted[tuple[str, ...]] = Counted()
     for reading in readings:
+        of = (reading.model, reading.version)
         if reading.segment:
-            slice_ = (reading.model, reading.segment, reading.stream, reading.mode)
+            slice_ = (*of, reading.segment, reading.stream, reading.mode)
             greatest[slice_] = max(reading.evidence_ratio, greatest.get(slice_, 0.0))
-            counted[(reading.model, reading.segment, reading.mode)] += 1
+            counted[(*of, reading.segment, reading.mode)] += 1
             continue
-        ratio.add_metric([reading.model, reading.stream, reading.mode], reading.evidence_ratio)
+        ratio.add_metric([*of, reading.stream, reading.mode], reading.evidence_ratio)
         if reading.mode is not Mode.BALANCED:
-            episodes.add_metric([reading.model, reading.stream], reading.episodes)
+            episodes.add_metric([*of, reading.stream], reading.episodes)
         if reading.weight is not None:
-            weight.add_metric([reading.model, reading.stream], reading.weight)
+            weight.add_metric([*of, reading.stream], reading.weight)
     for labels, value in greatest.items():
         segments.add_metric(labels, value)
     for labels, count in counted.items():

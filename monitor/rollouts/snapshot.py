@@ -1,12 +1,13 @@
 """The plan of one model as gateways see it: immutable, typed, versioned."""
 
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 
 from monitor import documents
-from monitor.domain import Stage
+from monitor.domain import Part, Stage
 
 FORMAT = 2
 BUCKETS = 100_000
@@ -57,6 +58,19 @@ class Incumbent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     out_of_domain_guard: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """A version that answers inputs of a model."""
+
+    version: str
+    bundle_sha: str
+    part: Part
+
+    def named(self, model: str) -> str:
+        """Name it for people: by its version, where there are two of the model."""
+        return model if self.part is Part.ONLY else f"{model} {self.version}"
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What gateways do with a model from one epoch to the next.
 
@@ -99,6 +113,19 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether predictions stay hidden until the human decision is in."""
     incumbent: Incumbent | None = None
     """Who acts where the candidate does not; ``None`` when humans do."""
+
+    @property
+    def serving(self) -> tuple[Serving, ...]:
+        """Every version that sees the inputs, the routed one first; each of them is watched."""
+        routed = Serving(version=self.version, bundle_sha=self.bundle_sha, part=Part.ONLY)
+        beside = self.incumbent
+        # The same bundle again is one model and one reference, whatever else the plan changes.
+        if beside is None or beside.bundle_sha == self.bundle_sha:
+            return (routed,)
+        return (
+            replace(routed, part=Part.CANDIDATE),
+            Serving(version=beside.version, bundle_sha=beside.bundle_sha, part=Part.INCUMBENT),
+        )
 
     def to_json(self) -> str:
         """Write the snapshot as JSON."""

@@ -20,7 +20,7 @@ _Key = tuple[str, tuple[tuple[str, int], ...]]
 
 @dataclass(frozen=True, slots=True)
 class EffectSizes:
-    """Remembers the effect sizes of one window of each model."""
+    """Remembers the effect sizes of one window of each version of a model."""
 
     _known: dict[str, tuple[_Key, tuple[EffectReading, ...]]] = field(default_factory=dict)
 
@@ -32,22 +32,22 @@ class EffectSizes:
         Parameters
         ----------
         registered
-            The routed bundle.
+            Its bundle.
         stored
-            The summaries of the model's last window; empty when there is none.
+            Its summaries of the last window; empty when there is none.
         """
         if not stored:
             return ()
         summaries = tuple(sorted((each.bundle_sha, each.revision) for each in stored))
         key = (f"{registered.sha} {stored[0].window.end.isoformat()}", summaries)
-        known = self._known.get(registered.model)
+        known = self._known.get(registered.sha)
         if known is None or known[0] != key:
             effects = tuple(
                 reading
                 for each in findings(context, registered, stored)
                 if (reading := _reading(each)) is not None
             )
-            known = self._known[registered.model] = (key, effects)
+            known = self._known[registered.sha] = (key, effects)
         return known[1]
 
 

@@ -1,5 +1,6 @@
 """Read new events, move the stream detectors, and open, refresh or resolve alarms.
 
+Every version that is served is watched: beside a candidate that is tried, the incumbent that acts.
 Each pass has three beats. *Load*: the route, the cursors, the detector states and the open alarms,
 in one view of the store; then the events beyond the cursors. *Decide*: pure. *Save*: cursors,
 states, alarms, notices and audit in one transaction, which compares what it replaces with what
@@ -11,22 +12,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from monitor.domain import Alarm, AlarmState, Evidence, Exclusion, StreamKey
 from monitor.errors import BudgetConflict, Conflict, EpochConflict
-from monitor.policy import Action, Outcome
+from monitor.policy import Action
+from monitor.rollouts.snapshot import Serving
 from monitor.services import notices
 from monitor.services.assess import revise
 from monitor.services.context import Context
 from monitor.services.evidence import gather
 from monitor.services.intake import (
     COLUMNS,
+    Concluded,
     Decided,
     Loaded,
+    Watched,
     chart_segments,
+    conclude,
     decide,
     episode_rule,
     is_certified,
     open_episodes,
+    parts,
     settle,
 )
 from monitor.services.references import Reference
@@ -133,33 +141,60 @@ def _take(context: Context, model: str, loaded: Loaded, now: datetime) -> tuple[
     events = context.events.after(model, loaded.cursors, columns=COLUMNS, limit=limit)
     options = context.settings.monitor.detectors
     if not events.num_rows and not _due(loaded, options, now):
-        return 0, Decided(outcome=Outcome(changes=(), standing=()))
-    reference = context.references.open(loaded.bundle)
-    selection = select_frames(events, reference.baseline, options.segments, now)
-    gathered = settle(loaded, selection, options, now, drained=events.num_rows < limit)
-    streams, beyond = _open(model, loaded, reference, gathered.settled, options)
-    decided = decide(
-        loaded, reference, streams, selection, gathered, events, context.settings.monitor, now
-    )
-    excluded = {**decided.excluded, Exclusion.SEGMENT_BEYOND_BOUND: beyond}
-    decided = replace(decided, excluded=excluded)
+        return 0, Decided()
+    references = {each.bundle.sha: context.references.open(each.bundle) for each in loaded.watched}
+    concluded: list[Concluded] = []
+    for watched, part in zip(loaded.watched, parts(events, loaded.watched), strict=True):
+        reference = references[watched.bundle.sha]
+        selection = select_frames(part, reference.baseline, options.segments, now)
+        drained = events.num_rows < limit
+        gathered = settle(loaded, watched, selection, options, now, drained=drained)
+        streams, beyond = _open(model, watched, reference, gathered.settled, options)
+        found = conclude(
+            loaded,
+            watched,
+            reference,
+            streams,
+            selection,
+            gathered,
+            context.settings.monitor,
+            now,
+            _standing_beside(loaded, watched, concluded),
+        )
+        excluded = {**found.excluded, Exclusion.SEGMENT_BEYOND_BOUND: beyond}
+        concluded.append(replace(found, excluded=excluded))
+    decided = decide(loaded, concluded, events, context.settings.monitor, now)
     evidence = {
-        alarm.id: gather(context.engine, context.events, reference, alarm)
-        for alarm in _with_new_crossings(decided.outcome)
+        alarm.id: gather(context.engine, context.events, references[alarm.bundle_sha], alarm)
+        for alarm in _with_new_crossings(concluded)
     }
     _save(context, model, loaded, decided, evidence)
     return events.num_rows, decided
 
 
+def _standing_beside(
+    loaded: Loaded, watched: Watched, concluded: Sequence[Concluded]
+) -> list[Alarm]:
+    """List the open alarms of the other versions: as this pass leaves them, or as it found them."""
+    done = {each.watched.bundle.sha for each in concluded}
+    others = {each.bundle.sha for each in loaded.watched} - {watched.bundle.sha}
+    return [
+        *(alarm for each in concluded for alarm in each.outcome.standing),
+        *(alarm for alarm in loaded.standing if alarm.bundle_sha in others - done),
+    ]
+
+
 def _due(loaded: Loaded, options: DetectorOptions, now: datetime) -> bool:
     """Tell whether there is something to conclude although nothing new was recorded."""
-    stale = any(alarm.bundle_sha != loaded.snapshot.bundle_sha for alarm in loaded.standing)
-    return stale or open_episodes(loaded).due(episode_rule(loaded, options).gap_s, now)
+    served = {each.bundle.sha for each in loaded.watched}
+    stale = any(alarm.bundle_sha not in served for alarm in loaded.standing)
+    gap_s = episode_rule(loaded, options).gap_s
+    return stale or any(open_episodes(each).due(gap_s, now) for each in loaded.watched)
 
 
 def _open(
     model: str,
-    loaded: Loaded,
+    watched: Watched,
     reference: Reference,
     episodes: Sequence[Episode],
     options: DetectorOptions,
@@ -171,17 +206,17 @@ def _open(
     BudgetConflict
         If streams have begun or ended since the budget was settled.
     """
-    if not is_certified(loaded, reference):
+    if not is_certified(watched, reference):
         return open_charts(model, reference.baseline, options), 0
-    if budget.demands(model, reference.baseline, options).keys() != loaded.held.keys():
+    if budget.demands(model, reference.baseline, options).keys() != watched.held.keys():
         raise BudgetConflict(model)
-    terms = budget.terms(loaded.held, options)
-    charted = chart_segments(episodes, loaded.states, terms, options.most_segments)
+    terms = budget.terms(watched.held, options)
+    charted = chart_segments(episodes, watched.states, terms, options.most_segments)
     streams = open_streams(
         model,
         reference.baseline,
         terms,
-        budget.delta(options, loaded.reference_number),
+        budget.delta(options, watched.reference_number),
         charted=charted.segments,
         segment_streams=options.segment_streams,
     )
@@ -192,19 +227,26 @@ def _load(context: Context, model: str) -> Loaded:
     with reading(context.engine) as conn:
         routes = Routes(conn).current()
         snapshot = routes[model]
-        ledger = Ledger(conn)
         return Loaded(
             snapshot=snapshot,
-            bundle=Bundles(conn).trusted(snapshot.bundle_sha),
-            held=_held(ledger, model, snapshot.bundle_sha),
-            # Without a number it has no streams yet, and the pass begins again.
-            reference_number=ledger.references().get(snapshot.bundle_sha, 1),
+            watched=[_watched(conn, model, each) for each in snapshot.serving],
             cursors=Cursors(conn).load(model),
-            open_episodes=OpenEpisodeStore(conn).load(model, snapshot.bundle_sha),
-            states=Streams(conn).load(model, snapshot.bundle_sha),
             standing=Alarms(conn).all(model=model, state=AlarmState.OPEN),
             stamps=Certificates(conn).stamps(model),
         )
+
+
+def _watched(conn: Connection, model: str, serving: Serving) -> Watched:
+    sha, ledger = serving.bundle_sha, Ledger(conn)
+    return Watched(
+        serving=serving,
+        bundle=Bundles(conn).trusted(sha),
+        held=_held(ledger, model, sha),
+        # Without a number it has no streams yet, and the pass begins again.
+        reference_number=ledger.references().get(sha, 1),
+        open_episodes=OpenEpisodeStore(conn).load(model, sha),
+        states=Streams(conn).load(model, sha),
+    )
 
 
 def _held(ledger: Ledger, model: str, bundle_sha: str) -> dict[Holder, Entry]:
@@ -212,11 +254,12 @@ def _held(ledger: Ledger, model: str, bundle_sha: str) -> dict[Holder, Entry]:
     return {holder: entry for holder, entry in running.items() if holder.bundle_sha == bundle_sha}
 
 
-def _with_new_crossings(outcome: Outcome) -> list[Alarm]:
+def _with_new_crossings(concluded: Sequence[Concluded]) -> list[Alarm]:
     """Give every alarm that crossed in this pass, as its last crossing left it."""
     latest = {
         change.alarm.id: change.alarm
-        for change in outcome.changes
+        for each in concluded
+        for change in each.outcome.changes
         if change.action is not Action.RESOLVED
     }
     return list(latest.values())
@@ -229,8 +272,6 @@ def _save(
     decided: Decided,
     evidence: Mapping[str, Evidence],
 ) -> None:
-    targets = notices.targets(context.settings.monitor)
-    sha = loaded.snapshot.bundle_sha
     with context.engine.begin() as conn:
         # The clock all monitors share, so that notices go out in the order of their causes.
         now = database_now(conn)
@@ -241,46 +282,73 @@ def _save(
         if epoch != loaded.snapshot.epoch:
             raise EpochConflict(model, loaded.snapshot.epoch, epoch)
         # A stream judged at a threshold that was raised in between would alarm too early.
-        held = _held(Ledger(conn), model, sha)
-        if not same_claims(list(held.values()), list(loaded.held.values())):
-            raise BudgetConflict(model)
+        for watched in loaded.watched:
+            held = _held(Ledger(conn), model, watched.bundle.sha)
+            if not same_claims(list(held.values()), list(watched.held.values())):
+                raise BudgetConflict(model)
         Intakes(conn).add(model, decided.counts)
         Exclusions(conn).add(model, decided.excluded)
         Sightings(conn).add(model, decided.sighted)
         revise(conn, model, decided.late, now)
-        if decided.open_episodes is not None:
-            document = decided.open_episodes.to_json()
-            before = loaded.open_episodes.version
-            OpenEpisodeStore(conn).save(model, sha, document, expected_version=before, now=now)
-        for key, state in decided.states.items():
-            saved = loaded.states.get(key)
-            version = 0 if saved is None else saved.version
-            document = state.to_json()
-            Streams(conn).save(model, sha, key, document, expected_version=version, now=now)
-        alarms = Alarms(conn)
-        for change in decided.outcome.changes:
-            alarm = change.alarm
-            shown = replace(alarm, evidence=evidence.get(alarm.id, alarm.evidence))
-            match change.action:
-                case Action.OPENED:
-                    alarms.open(shown)
-                case Action.REFRESHED:
-                    # Saved below, or with the resolution, as the last one left it.
-                    continue
-                case Action.RESOLVED:
-                    alarms.refresh(shown)
-                    alarms.resolve(shown, shown.resolved_at or now)
-            notice = notices.compose(replace(change, alarm=shown))
-            for target in targets:
-                Outbox(conn).put(target, notice.key, notices.encode(notice), now)
-            detail = {"model": model, "kind": alarm.kind, "reason": change.reason}
-            Audit(conn).add(ACTOR, f"alarm.{change.action}", f"alarm/{alarm.id}", detail, now)
-        for alarm in decided.outcome.standing:
-            alarms.refresh(replace(alarm, evidence=evidence.get(alarm.id, alarm.evidence)))
+        for concluded in decided.concluded:
+            _save_detectors(conn, model, concluded, now)
+        _save_alarms(conn, context, model, decided, evidence, now)
+
+
+def _save_detectors(conn: Connection, model: str, concluded: Concluded, now: datetime) -> None:
+    """Save where the detectors of a version stand."""
+    watched = concluded.watched
+    sha = watched.bundle.sha
+    if concluded.open_episodes is not None:
+        document = concluded.open_episodes.to_json()
+        before = watched.open_episodes.version
+        OpenEpisodeStore(conn).save(model, sha, document, expected_version=before, now=now)
+    for key, state in concluded.states.items():
+        saved = watched.states.get(key)
+        version = 0 if saved is None else saved.version
+        document = state.to_json()
+        Streams(conn).save(model, sha, key, document, expected_version=version, now=now)
+
+
+def _save_alarms(
+    conn: Connection,
+    context: Context,
+    model: str,
+    decided: Decided,
+    evidence: Mapping[str, Evidence],
+    now: datetime,
+) -> None:
+    """Save what happened to alarms, and put the notices about it into the outbox."""
+    targets = notices.targets(context.settings.monitor)
+    alarms = Alarms(conn)
+    for change in decided.changes:
+        alarm = change.alarm
+        shown = replace(alarm, evidence=evidence.get(alarm.id, alarm.evidence))
+        match change.action:
+            case Action.OPENED:
+                alarms.open(shown)
+            case Action.REFRESHED:
+                # Saved below, or with the resolution, as the last one left it.
+                continue
+            case Action.RESOLVED:
+                alarms.refresh(shown)
+                alarms.resolve(shown, shown.resolved_at or now)
+        notice = notices.compose(replace(change, alarm=shown))
+        for target in targets:
+            Outbox(conn).put(target, notice.key, notices.encode(notice), now)
+        detail = {
+            "model": model,
+            "version": alarm.version,
+            "kind": alarm.kind,
+            "reason": change.reason,
+        }
+        Audit(conn).add(ACTOR, f"alarm.{change.action}", f"alarm/{alarm.id}", detail, now)
+    for alarm in decided.standing:
+        alarms.refresh(replace(alarm, evidence=evidence.get(alarm.id, alarm.evidence)))
 
 
 def _summarise(model: str, done: Sequence[tuple[int, Decided]]) -> Intake:
-    changes = [change for _, decided in done for change in decided.outcome.changes]
+    changes = [change for _, decided in done for change in decided.changes]
 
     def of(action: Action) -> tuple[str, ...]:
         return tuple(change.alarm.id for change in changes if change.action is action)

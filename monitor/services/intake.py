@@ -8,14 +8,15 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 from uuid6 import uuid7
 
 from monitor import policy
 from monitor.certificate import Stamp, State
 from monitor.domain import Alarm, Crossing, Exclusion, Mode, Status, StreamKey, StreamName
-from monitor.policy import Outcome, Rules
-from monitor.rollouts.snapshot import Snapshot
+from monitor.policy import Change, Outcome, Rules
+from monitor.rollouts.snapshot import Serving, Snapshot
 from monitor.services.assess import floor
 from monitor.services.drills import certificates
 from monitor.services.references import Reference
@@ -40,21 +41,44 @@ COLUMNS = ("writer", "seq", *record.COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """The store as one pass found it."""
+class Watched:
+    """One served version, as one pass found it in the store."""
 
-    snapshot: Snapshot
+    serving: Serving
     bundle: RegisteredBundle
     held: Mapping[Holder, Entry]
-    """What the streams of the routed bundle hold of the budget."""
+    """What its streams hold of the budget."""
     reference_number: int
-    """Which reference of the installation this one is, from 1: its part of δ."""
-    cursors: Mapping[str, int]
+    """Which reference of the installation its own is, from 1: its part of δ."""
     open_episodes: StoredEpisodes
     states: Mapping[StreamKey, StoredState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model, as one pass found it in the store."""
+
+    snapshot: Snapshot
+    watched: Sequence[Watched]
+    """Every version served, the routed one first."""
+    cursors: Mapping[str, int]
     standing: Sequence[Alarm]
     stamps: Sequence[Stamp] = ()
     """The model's drill certificates, newest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concluded:
+    """What a batch means for one version."""
+
+    watched: Watched
+    excluded: Mapping[Exclusion, int]
+    sighted: Mapping[str, datetime]
+    episodes: int
+    states: Mapping[StreamKey, StreamState]
+    open_episodes: OpenEpisodes | None
+    """``None`` when they are as they were."""
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +86,42 @@ class Decided:
     """What one pass concludes; nothing of it is saved yet."""
 
     counts: Mapping[Status, int] = field(default_factory=dict)
-    excluded: Mapping[Exclusion, int] = field(default_factory=dict)
-    sighted: Mapping[str, datetime] = field(default_factory=dict)
-    episodes: int = 0
     moved: Mapping[str, int] = field(default_factory=dict)
     late: Sequence[datetime] = ()
     """Times of events whose window may be done already."""
-    states: Mapping[StreamKey, StreamState] = field(default_factory=dict)
-    open_episodes: OpenEpisodes | None = None
-    """``None`` when they are as they were."""
-    outcome: Outcome
+    concluded: Sequence[Concluded] = ()
+    superseded: Sequence[Change] = ()
+    """Alarms of versions that are no longer served."""
+
+    @property
+    def episodes(self) -> int:
+        """Episodes settled, of every version."""
+        return sum(each.episodes for each in self.concluded)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What happened to alarms, in order."""
+        of_versions = [change for each in self.concluded for change in each.outcome.changes]
+        return (*self.superseded, *of_versions)
+
+    @property
+    def standing(self) -> tuple[Alarm, ...]:
+        """Alarms of served versions that are still open."""
+        return tuple(alarm for each in self.concluded for alarm in each.outcome.standing)
+
+    @property
+    def excluded(self) -> Mapping[Exclusion, int]:
+        """Observations left out or not trusted in full."""
+        return sum((Counter(each.excluded) for each in self.concluded), Counter())
+
+    @property
+    def sighted(self) -> Mapping[str, datetime]:
+        """Time of the latest event of each unit."""
+        found: dict[str, datetime] = {}
+        for each in self.concluded:
+            for unit, at in each.sighted.items():
+                found[unit] = max(at, found.get(unit, at))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +166,30 @@ def chart_segments(
     return Charted(segments=tuple(sorted(charted)), beyond=beyond)
 
 
-def open_episodes(loaded: Loaded) -> OpenEpisodes:
+def parts(events: pa.Table, watched: Sequence[Watched]) -> list[pa.Table]:
+    """Divide a batch among the versions served: what none of them answered is the first one's."""
+    if len(watched) == 1:
+        return [events]
+    shas = events["bundle_sha"].to_pylist()
+    others = {each.bundle.sha: place for place, each in enumerate(watched) if place}
+    places = np.array([others.get(sha, 0) for sha in shas], dtype=np.intp)
+    return [events.filter(pa.array(places == place)) for place in range(len(watched))]
+
+
+def open_episodes(watched: Watched) -> OpenEpisodes:
     """Read the episodes whose frames are still coming."""
-    saved = loaded.open_episodes.state
+    saved = watched.open_episodes.state
     return OpenEpisodes() if saved is None else open_from_json(saved)
 
 
 def episode_rule(loaded: Loaded, options: DetectorOptions) -> Rule:
-    """Say when an episode of the routed model is settled."""
+    """Say when an episode of a model is settled."""
     return Rule(gap_s=loaded.snapshot.episode_gap_s, most_frames=options.episode_frames)
 
 
 def settle(
     loaded: Loaded,
+    watched: Watched,
     selection: Selection,
     options: DetectorOptions,
     now: datetime,
@@ -143,41 +204,76 @@ def settle(
         Whether the batch is the last that there is.
     """
     rule = episode_rule(loaded, options)
-    return gather(open_episodes(loaded), selection.frames, rule, now, drained=drained)
+    return gather(open_episodes(watched), selection.frames, rule, now, drained=drained)
 
 
 def decide(
     loaded: Loaded,
-    reference: Reference,
-    streams: Mapping[StreamKey, Stream],
-    selection: Selection,
-    gathered: Gathered,
+    concluded: Sequence[Concluded],
     events: pa.Table,
     options: MonitorOptions,
     now: datetime,
 ) -> Decided:
-    """Conclude what a batch of events means: pure.
+    """Put together what a batch of events means.
 
     Parameters
     ----------
     loaded
         The store as it was found.
+    concluded
+        Of every version served.
+    events
+        `COLUMNS` of the batch, in the order it was read.
+    options
+        What the owner has set.
+    now
+        When the pass began.
+    """
+    served = {each.bundle.sha for each in loaded.watched}
+    return Decided(
+        counts=_count(events),
+        moved=_moved(events),
+        late=_late(events, options, now),
+        concluded=concluded,
+        superseded=policy.supersede(loaded.standing, served, now),
+    )
+
+
+def conclude(
+    loaded: Loaded,
+    watched: Watched,
+    reference: Reference,
+    streams: Mapping[StreamKey, Stream],
+    selection: Selection,
+    gathered: Gathered,
+    options: MonitorOptions,
+    now: datetime,
+    beside: Sequence[Alarm] = (),
+) -> Concluded:
+    """Conclude what its part of a batch means for one version.
+
+    Parameters
+    ----------
+    loaded
+        The store as it was found.
+    watched
+        The version.
     reference
-        Of the routed bundle.
+        Of its bundle.
     streams
         Its detectors.
     selection
         What the batch holds for them.
     gathered
         The episodes it settles, and those that are still open.
-    events
-        `COLUMNS` of the batch, in the order it was read.
     options
         What the owner has set.
     now
         When the pass began; time is granted up to here.
+    beside
+        Alarms of the model's other versions that stand open.
     """
-    sha, episodes = loaded.snapshot.bundle_sha, list(gathered.settled)
+    sha, episodes = watched.bundle.sha, list(gathered.settled)
     still_open = [each.seen for each in gathered.open.episodes]
     early: dict[int, int] = {}
     states: dict[StreamKey, StreamState] = {}
@@ -185,13 +281,13 @@ def decide(
     rises: dict[StreamName, Set[int]] = {}
     behind = False
     for key, stream in streams.items():
-        saved = loaded.states.get(key)
+        saved = watched.states.get(key)
         state = stream.resume(None if saved is None else saved.state)
         places = _places(gathered.settled, stream, state)
         ahead = _places(still_open, stream, state)
         if not places and not ahead:
             continue
-        since = state.granted_until or _begun(loaded, key, saved, now)
+        since = state.granted_until or _begun(loaded, watched, key, saved, now)
         behind |= now < since - record.CLOCK_TOLERANCE
         grants = _grants(options.detectors, len(places) + len(ahead), since, now)
         played = stream.play(state, [episodes[place] for place in places], grants[: len(places)])
@@ -211,8 +307,7 @@ def decide(
                 episodes.append(episode)
             crossings.setdefault(early[episode.number], []).append(crossing)
         rises[key.stream] = rises.get(key.stream, set()) | {places[i] for i in played.rises}
-    superseded = policy.supersede(loaded.standing, sha, now)
-    rules = _rules(loaded, reference, options, crossed=bool(crossings))
+    rules = _rules(loaded, watched, reference, options, crossed=bool(crossings))
     outcome = policy.decide(
         [alarm for alarm in loaded.standing if alarm.bundle_sha == sha],
         crossings,
@@ -221,17 +316,16 @@ def decide(
         rules,
         lambda: str(uuid7()),
         [episode.segments for episode in episodes],
+        next((alarm.incident_id for alarm in beside), None),
     )
-    return Decided(
-        counts=_count(events),
+    return Concluded(
+        watched=watched,
         excluded={**selection.excluded, Exclusion.CLOCK_BEHIND: int(behind)},
         sighted=selection.sighted,
         episodes=len(gathered.settled),
-        open_episodes=None if gathered.open == open_episodes(loaded) else gathered.open,
-        moved=_moved(events),
-        late=_late(events, options, now),
+        open_episodes=None if gathered.open == open_episodes(watched) else gathered.open,
         states=states,
-        outcome=replace(outcome, changes=(*superseded, *outcome.changes)),
+        outcome=outcome,
     )
 
 
@@ -244,16 +338,22 @@ def _places(episodes: Sequence[Episode], stream: Stream, state: StreamState) -> 
     ]
 
 
-def is_certified(loaded: Loaded, reference: Reference) -> bool:
-    """Tell whether alarms of the routed bundle mean something."""
-    return reference.certified and loaded.bundle.certified
+def is_certified(watched: Watched, reference: Reference) -> bool:
+    """Tell whether alarms of a version mean something."""
+    return reference.certified and watched.bundle.certified
 
 
 def _rules(
-    loaded: Loaded, reference: Reference, options: MonitorOptions, *, crossed: bool
+    loaded: Loaded,
+    watched: Watched,
+    reference: Reference,
+    options: MonitorOptions,
+    *,
+    crossed: bool,
 ) -> Rules:
     rules = Rules(
-        certified=is_certified(loaded, reference),
+        version=watched.bundle.version,
+        certified=is_certified(watched, reference),
         expected_flag_rate=reference.manifest.alpha,
         resolve_after=options.detectors.resolve_after,
     )
@@ -262,7 +362,7 @@ def _rules(
         return rules
     found = certificates.standing(
         loaded.stamps,
-        loaded.snapshot.bundle_sha,
+        watched.bundle.sha,
         options.detectors,
         reference.baseline,
         loaded.snapshot.episode_gap_s,
@@ -273,15 +373,17 @@ def _rules(
     return replace(rules, certificate=found.name, resolve_after=longest)
 
 
-def _begun(loaded: Loaded, key: StreamKey, saved: StoredState | None, now: datetime) -> datetime:
+def _begun(
+    loaded: Loaded, watched: Watched, key: StreamKey, saved: StoredState | None, now: datetime
+) -> datetime:
     """Tell since when a stream that begins is owed time: until then another stood in its place."""
     holder = Holder(
         model=loaded.snapshot.model,
-        bundle_sha=loaded.snapshot.bundle_sha,
+        bundle_sha=watched.bundle.sha,
         key=replace(key, mode=Mode.CERTIFIED),
     )
-    if holder in loaded.held and key.mode is not Mode.CHARTED:
-        begun = loaded.held[holder].begun_at
+    if holder in watched.held and key.mode is not Mode.CHARTED:
+        begun = watched.held[holder].begun_at
     else:
         begun = now if key.segment else loaded.snapshot.published_at
     return begun if saved is None else max(begun, saved.updated_at)

@@ -26,7 +26,8 @@ def compose(change: Change) -> Notice:
         An opening or a resolution, with the alarm's evidence in place.
     """
     alarm = change.alarm
-    headline = f"{alarm.model}: {alarm.kind} alarm {change.action} ({alarm.severity})"
+    named = alarm.model if alarm.version is None else f"{alarm.model} {alarm.version}"
+    headline = f"{named}: {alarm.kind} alarm {change.action} ({alarm.severity})"
     evidence = alarm.evidence
     last = evidence.crossings[-1]
     lines = [change.reason + "."]
@@ -53,6 +54,7 @@ def compose(change: Change) -> Notice:
             "alarm": alarm.id,
             "incident": alarm.incident_id,
             "model": alarm.model,
+            "version": alarm.version or "",
             "kind": alarm.kind,
             "severity": alarm.severity,
             "reason": change.reason,

@@ -7,19 +7,19 @@ from uuid import UUID
 from monitor.domain import Alarm, AlarmKind, Crossing
 
 
-def began(standing: Sequence[Alarm], model: str) -> Mapping[AlarmKind, datetime]:
+def began(standing: Sequence[Alarm], model: str, bundle_sha: str) -> Mapping[AlarmKind, datetime]:
     """Give the earliest onset of each kind that stands open.
 
     Parameters
     ----------
     standing
         Alarms that are open, of any model.
-    model
+    model, bundle_sha
         Whose alarms count.
     """
     found: dict[AlarmKind, datetime] = {}
     for alarm in standing:
-        if alarm.model == model:
+        if (alarm.model, alarm.bundle_sha) == (model, bundle_sha):
             onsets = [alarm.opened_at, *map(onset_of, alarm.evidence.crossings)]
             found[alarm.kind] = min(found.get(alarm.kind, alarm.opened_at), *onsets)
     return found

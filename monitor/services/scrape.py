@@ -15,11 +15,12 @@ from monitor.metrics.readings import (
     Readings,
     StreamReading,
     Supervision,
+    VersionReading,
     Waiting,
 )
 from monitor.review.item import Why
 from monitor.rollouts.kill import KillLatch, is_killed
-from monitor.rollouts.snapshot import BUCKETS, Snapshot
+from monitor.rollouts.snapshot import BUCKETS, Serving, Snapshot
 from monitor.services import assess
 from monitor.services.accuracy.gauge import summarise_accuracy
 from monitor.services.conclusion import silent_units
@@ -62,16 +63,14 @@ def read_metrics(context: Context, effects: EffectSizes | None = None) -> Readin
         now = database_now(conn)
         routes = Routes(conn).current()
         shared = _Shared(conn)
-        models = [
-            _model(context, conn, routes[name], shared, remembered, now) for name in sorted(routes)
-        ]
+        models = [_model(context, conn, routes[name], shared, now) for name in sorted(routes)]
+        served = [(name, serving) for name in sorted(routes) for serving in routes[name].serving]
         lag = Windows(conn).lag(assess.JOB)
         late = 0.0 if lag.oldest_end is None else (now - lag.oldest_end).total_seconds()
         return Readings(
             models=models,
-            streams=[
-                each for name in sorted(routes) for each in _streams(context, conn, routes[name])
-            ],
+            versions=[_version(context, conn, *each, shared, remembered, now) for each in served],
+            streams=[found for each in served for found in _streams(context, conn, *each)],
             rollouts=read_rollouts(conn, routes),
             windows={"pending": lag.pending, "running": lag.running, "dead": lag.dead},
             window_lag_s=max(0.0, late),
@@ -98,7 +97,7 @@ class _Shared:
         self.ingested: Mapping[str, Mapping[Status, int]] = Intakes(conn).all()
         self.excluded: Mapping[str, Mapping[Exclusion, int]] = Exclusions(conn).all()
         self.standing: Sequence[Alarm] = Alarms(conn).all(state=AlarmState.OPEN)
-        self.gauged: Mapping[str, StoredReading] = AccuracyReadings(conn).all()
+        self.gauged: Mapping[tuple[str, str], StoredReading] = AccuracyReadings(conn).all()
         self.latches: Sequence[KillLatch] = KillLatches(conn).armed()
         self.review: dict[str, dict[Why, Waiting]] = defaultdict(dict)
         for each in ReviewItems(conn).backlog():
@@ -110,58 +109,77 @@ def _model(
     conn: Connection,
     snapshot: Snapshot,
     shared: _Shared,
-    effects: EffectSizes,
     now: datetime,
 ) -> ModelReading:
     name, options = snapshot.model, context.settings.monitor
     last = newest(conn, name, now)
-    window = read_window(last, options.min_window_events) if last else None
-    share = None if window is None else window.flagged
     sighted = Sightings(conn).all(name)
     return ModelReading(
         model=name,
-        open_alarms=_open_alarms(shared.standing, name),
-        began=began(shared.standing, name),
         ingested=dict(shared.ingested.get(name, {})),
-        flagged_share=None
-        if share is None or share.estimate is None
-        else (share.low, share.estimate, share.high),
-        window_end=None if window is None else window.window.end,
+        window_end=last[0].window.end if last else None,
         excluded=shared.excluded.get(name, {}),
         last_event_at=sighted.get(EVERY_UNIT),
         silent_units=len(silent_units(sighted, options.detectors.silent_after_s, now)),
-        accuracy=_accuracy(shared.gauged.get(name), snapshot.bundle_sha),
         stage=snapshot.stage,
         share=snapshot.exposed_buckets / BUCKETS,
-        killed=is_killed(shared.latches, name, snapshot.version),
+        killed=any(
+            is_killed(shared.latches, name, serving.version) for serving in snapshot.serving
+        ),
         supervision=_supervision(conn, snapshot),
-        effects=_effects(context, conn, snapshot, effects, last),
         review=shared.review.get(name, {}),
         report_at=Windows(conn).last_finished(reports.JOB, name),
         report_interval_s=options.reports.every_s if reports.active(context) else None,
     )
 
 
+def _version(
+    context: Context,
+    conn: Connection,
+    model: str,
+    serving: Serving,
+    shared: _Shared,
+    effects: EffectSizes,
+    now: datetime,
+) -> VersionReading:
+    sha, fewest = serving.bundle_sha, context.settings.monitor.min_window_events
+    last = [each for each in newest(conn, model, now) if each.bundle_sha == sha]
+    share = read_window(last, fewest).flagged if last else None
+    return VersionReading(
+        model=model,
+        version=serving.version,
+        open_alarms=_open_alarms(shared.standing, model, sha),
+        began=began(shared.standing, model, sha),
+        flagged_share=None
+        if share is None or share.estimate is None
+        else (share.low, share.estimate, share.high),
+        accuracy=_accuracy(shared.gauged.get((model, sha))),
+        effects=_effects(context, conn, sha, effects, last),
+    )
+
+
 def _effects(
     context: Context,
     conn: Connection,
-    snapshot: Snapshot,
+    bundle_sha: str,
     effects: EffectSizes,
     last: Sequence[StoredSummary],
 ) -> tuple[EffectReading, ...]:
     """Give effect sizes; a bundle that is trusted no longer has none, and the rest is told."""
     try:
-        registered = Bundles(conn).trusted(snapshot.bundle_sha)
+        registered = Bundles(conn).trusted(bundle_sha)
     except BundleUntrusted:
         return ()
     return effects.read(context, registered, last)
 
 
-def _open_alarms(standing: Sequence[Alarm], model: str) -> dict[AlarmKind, Set[Severity]]:
+def _open_alarms(
+    standing: Sequence[Alarm], model: str, bundle_sha: str
+) -> dict[AlarmKind, Set[Severity]]:
     """Give every severity that stands of a kind: a ticket must not hide a page."""
     found: dict[AlarmKind, set[Severity]] = defaultdict(set)
     for alarm in standing:
-        if alarm.model == model:
+        if (alarm.model, alarm.bundle_sha) == (model, bundle_sha):
             found[alarm.kind].add(alarm.severity)
     return dict(found)
 
@@ -174,11 +192,14 @@ def _supervision(conn: Connection, snapshot: Snapshot) -> Supervision | None:
     )
 
 
-def _streams(context: Context, conn: Connection, snapshot: Snapshot) -> list[StreamReading]:
+def _streams(
+    context: Context, conn: Connection, model: str, serving: Serving
+) -> list[StreamReading]:
     detectors = context.settings.monitor.detectors
     return [
         StreamReading(
-            model=snapshot.model,
+            model=model,
+            version=serving.version,
             stream=each.stream,
             segment=each.segment.partition("=")[0],
             mode=each.mode,
@@ -186,13 +207,13 @@ def _streams(context: Context, conn: Connection, snapshot: Snapshot) -> list[Str
             episodes=each.episodes,
             weight=each.weight,
         )
-        for each in read_streams(conn, snapshot.model, snapshot.bundle_sha, detectors)
+        for each in read_streams(conn, model, serving, detectors)
     ]
 
 
-def _accuracy(stored: StoredReading | None, bundle_sha: str) -> dict[str, Bounds]:
+def _accuracy(stored: StoredReading | None) -> dict[str, Bounds]:
     """Give low, estimate and high of each kind of accuracy that is known."""
-    found = summarise_accuracy(stored, bundle_sha)
+    found = summarise_accuracy(stored)
     kinds = {
         "estimated": (found.estimated_low, found.estimated, found.estimated_high),
         "measured": (found.measured_low, found.measured, found.measured_high),

@@ -110,13 +110,14 @@ def bundles(context: Context, _: Addresses) -> Iterator[Finding]:
             "no model is served",
             "`fieldwatch import LEARNER --data DIR --name NAME --trust-pickle` brings one in",
         )
-    for model, snapshot in sorted(routes.items()):
-        bundle = registered.get(snapshot.bundle_sha)
+    served = [(model, each) for model, found in sorted(routes.items()) for each in found.serving]
+    for model, serving in served:
+        bundle = registered.get(serving.bundle_sha)
         if bundle is None or bundle.state is not BundleState.TRUSTED:
             state = "is not registered" if bundle is None else "was withdrawn"
             yield fault(
                 "bundles",
-                f"the bundle {snapshot.bundle_sha[:12]} routed for {model} {state}",
+                f"the bundle {serving.bundle_sha[:12]} routed for {model} {state}",
                 f"import {model} again with --serve",
             )
             continue
@@ -132,21 +133,22 @@ def bundles(context: Context, _: Addresses) -> Iterator[Finding]:
 def certificates(context: Context, _: Addresses) -> Iterator[Finding]:
     """May the alarms of what is served page?"""
     with reading(context.engine) as conn:
-        now, models = database_now(conn), sorted(Routes(conn).current())
-    for model in models:
+        now, routes = database_now(conn), Routes(conn).current()
+    served = [(model, each) for model, found in sorted(routes.items()) for each in found.serving]
+    for model, serving in served:
         try:
-            looked_up = look_up(context, model)
+            looked_up = look_up(context, model, serving.bundle_sha)
             found, certificate = looked_up.standing, looked_up.certificate
         except (BundleError, BundleUntrusted):
             # Said already, where bundles are checked.
             continue
         if found.state is State.VALID:
-            yield fine("certificate", f"{model}: {found.reason}")
+            yield fine("certificate", f"{serving.named(model)}: {found.reason}")
         else:
             yield Finding(
                 check="certificate",
                 verdict=Verdict.NOTE,
-                found=f"alarms of {model} never page: {found.reason}",
+                found=f"alarms of {serving.named(model)} never page: {found.reason}",
                 mend=f"`fieldwatch drill {model}`",
             )
         traffic = arrivals(context, model, now)

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.certificate import Standing
-from monitor.domain import Alarm, AlarmState, Exclusion, Stage, Status, StreamName
+from monitor.domain import Alarm, AlarmState, Exclusion, Part, Stage, Status, StreamName
 from monitor.errors import NotFound
 from monitor.rollouts.kill import KillLatch, is_killed
 from monitor.rollouts.rollout import Rollout
-from monitor.rollouts.snapshot import Snapshot
+from monitor.rollouts.snapshot import Serving, Snapshot
 from monitor.services import assess
 from monitor.services.accuracy.gauge import AccuracyStatus, summarise_accuracy
 from monitor.services.conclusion import Conclusion, SilentUnit, conclude, silent_units
@@ -70,10 +70,12 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """One routed model."""
+    """One version that is served of a model."""
 
     model: str
     version: str
+    part: Part
+    """Whether it is tried beside another version, or acts beside one that is tried."""
     bundle_sha: str
     certified: bool
     certified_reason: str | None
@@ -130,6 +132,7 @@ class InstallationStatus:
 
     at: datetime
     models: tuple[ModelStatus, ...]
+    """Every version that is served: of a model in a rollout the candidate, then the incumbent."""
     gateways: tuple[GatewayStatus, ...]
     latches: tuple[KillLatch, ...]
     affected: tuple[AffectedStream, ...]
@@ -164,9 +167,10 @@ def look(context: Context, model: str | None = None) -> InstallationStatus:
         latches = KillLatches(conn).armed()
         ingested = Intakes(conn).all()
         found = [
-            _model(context, conn, routes[name], latches, ingested.get(name, {}), now)
+            _model(context, conn, routes[name], serving, latches, ingested.get(name, {}), now)
             for name in sorted(routes)
             if model in (None, name)
+            for serving in routes[name].serving
         ]
         gateways = tuple(
             GatewayStatus(
@@ -221,30 +225,35 @@ def _model(
     context: Context,
     conn: Connection,
     snapshot: Snapshot,
+    serving: Serving,
     latches: list[KillLatch],
     ingested: Mapping[Status, int],
     now: datetime,
 ) -> ModelStatus:
-    name = snapshot.model
-    registered = Bundles(conn).trusted(snapshot.bundle_sha)
+    name, sha = snapshot.model, serving.bundle_sha
+    registered = Bundles(conn).trusted(sha)
     reference, fault = _open(context, registered)
     options = context.settings.monitor.detectors
     fewest = context.settings.monitor.min_window_events
-    last = newest(conn, name, now)
+    last = [each for each in newest(conn, name, now) if each.bundle_sha == sha]
     manifest = None if reference is None else reference.manifest
     certified = registered.certified and (reference is None or reference.certified)
-    streams = read_streams(conn, name, snapshot.bundle_sha, options)
-    alarms = tuple(Alarms(conn).all(model=name, state=AlarmState.OPEN))
+    streams = read_streams(conn, name, serving, options)
+    standing_open = Alarms(conn).all(model=name, state=AlarmState.OPEN)
+    # Those of a version that is no longer served end with the monitor's next pass.
+    mine = {sha} if serving.part is Part.INCUMBENT else _all_but_incumbent(snapshot, standing_open)
+    alarms = tuple(alarm for alarm in standing_open if alarm.bundle_sha in mine)
     sighted = Sightings(conn).all(name)
     return ModelStatus(
         model=name,
-        version=snapshot.version,
-        bundle_sha=snapshot.bundle_sha,
+        version=serving.version,
+        part=serving.part,
+        bundle_sha=sha,
         certified=certified,
         certified_reason=None if manifest is None else manifest.certified_reason,
-        stage=snapshot.stage,
+        stage=Stage.COMPLETED if serving.part is Part.INCUMBENT else snapshot.stage,
         epoch=snapshot.epoch,
-        killed=is_killed(latches, name, snapshot.version),
+        killed=is_killed(latches, name, serving.version),
         expected_flag_rate=None if manifest is None else manifest.alpha,
         flag_band=None if reference is None else reference.flag_band,
         bursts=None if manifest is None else _bursts(manifest),
@@ -263,19 +272,19 @@ def _model(
             now=now,
             fault=fault,
         ),
-        traffic=_traffic(context, name, snapshot.bundle_sha, now),
+        traffic=_traffic(context, name, sha, now),
         streams=streams,
         unwatched=_unwatched(reference, streams, options),
         unwatched_properties=() if reference is None else reference.baseline.unwatched_properties,
         alarms=alarms,
-        accuracy=summarise_accuracy(AccuracyReadings(conn).all().get(name), snapshot.bundle_sha),
+        accuracy=summarise_accuracy(AccuracyReadings(conn).all().get((name, sha))),
         window=read_window(last, fewest) if last else None,
         differences=differences(context, registered, last),
         certificate=None
         if reference is None
         else standing(
             Certificates(conn).stamps(name),
-            snapshot.bundle_sha,
+            sha,
             options,
             reference.baseline,
             snapshot.episode_gap_s,
@@ -284,6 +293,11 @@ def _model(
         report_fault=fault_of(conn, name),
         fault=fault,
     )
+
+
+def _all_but_incumbent(snapshot: Snapshot, alarms: Sequence[Alarm]) -> set[str]:
+    others = {each.bundle_sha for each in snapshot.serving if each.part is Part.INCUMBENT}
+    return {alarm.bundle_sha for alarm in alarms} - others
 
 
 def _open(context: Context, registered: RegisteredBundle) -> tuple[Reference | None, str | None]:

@@ -1,4 +1,4 @@
-"""The accuracy last found of each model, so that status and scrapes need not find it again."""
+"""The accuracy last found of each version, so that status and scrapes need not find it again."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ class StoredReading:
 
 
 class AccuracyReadings:
-    """One row per model, replaced by each newer finding. Never commits."""
+    """One row per version of a model, replaced by each newer finding. Never commits."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
@@ -28,19 +28,18 @@ class AccuracyReadings:
     def put(self, reading: StoredReading) -> None:
         """Keep a finding in place of the one before."""
         values = {
-            "bundle_sha": reading.bundle_sha,
             "reading": reading.reading,
             "computed_at": reading.computed_at,
         }
         self._conn.execute(
             insert(self._conn, accuracy_readings)
-            .values(model=reading.model, **values)
-            .on_conflict_do_update(index_elements=["model"], set_=values)
+            .values(model=reading.model, bundle_sha=reading.bundle_sha, **values)
+            .on_conflict_do_update(index_elements=["model", "bundle_sha"], set_=values)
         )
 
-    def all(self) -> dict[str, StoredReading]:
-        """Read what is kept, by model."""
+    def all(self) -> dict[tuple[str, str], StoredReading]:
+        """Read what is kept, by model and digest of the bundle."""
         return {
-            row.model: StoredReading(**row._asdict())
+            (row.model, row.bundle_sha): StoredReading(**row._asdict())
             for row in self._conn.execute(select(accuracy_readings))
         }

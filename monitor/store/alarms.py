@@ -10,7 +10,7 @@ from monitor import documents
 from monitor.domain import Alarm, AlarmKind, AlarmState, Evidence, Severity
 from monitor.errors import AlarmConflict
 from monitor.store.columns import insert
-from monitor.store.schema import alarms
+from monitor.store.schema import alarms, bundles
 
 FORMAT = 1
 """Format of the stored evidence."""
@@ -30,6 +30,12 @@ _FIXED = (
     "acknowledged_silence",
 )
 """What a refresh leaves as it is."""
+
+
+_LISTED = select(alarms, bundles.c.version).join(
+    bundles, alarms.c.bundle_sha == bundles.c.sha, isouter=True
+)
+"""Alarms with the names of the versions they are of."""
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,13 +74,13 @@ class Alarms:
         Raises
         ------
         AlarmConflict
-            One of its model and kind is open already.
+            One of its version and kind is open already.
         """
         added = self._conn.execute(
             insert(self._conn, alarms)
             .values(**_row(replace(alarm, state=AlarmState.OPEN, resolved_at=None)))
             .on_conflict_do_nothing(
-                index_elements=["model", "kind"], index_where=text("state = 'open'")
+                index_elements=["model", "bundle_sha", "kind"], index_where=text("state = 'open'")
             )
         )
         if added.rowcount != 1:
@@ -163,7 +169,7 @@ class Alarms:
 
     def get(self, alarm_id: str) -> Alarm | None:
         """Read one alarm."""
-        row = self._conn.execute(select(alarms).where(alarms.c.id == alarm_id)).one_or_none()
+        row = self._conn.execute(_LISTED.where(alarms.c.id == alarm_id)).one_or_none()
         return None if row is None else _alarm(row)
 
     def ids_beginning(self, prefix: str, limit: int) -> list[str]:
@@ -179,7 +185,7 @@ class Alarms:
         limit: int | None = None,
     ) -> list[Alarm]:
         """Read alarms, newest first, optionally of one model or in one state."""
-        query = select(alarms).order_by(alarms.c.opened_at.desc(), alarms.c.id.desc()).limit(limit)
+        query = _LISTED.order_by(alarms.c.opened_at.desc(), alarms.c.id.desc()).limit(limit)
         if model is not None:
             query = query.where(alarms.c.model == model)
         if state is not None:
@@ -188,7 +194,7 @@ class Alarms:
 
     def latest(self, model: str, kind: AlarmKind) -> Alarm | None:
         """Read the newest alarm of a model and kind, open or not."""
-        query = select(alarms).where(alarms.c.model == model, alarms.c.kind == kind.value)
+        query = _LISTED.where(alarms.c.model == model, alarms.c.kind == kind.value)
         newest = query.order_by(alarms.c.opened_at.desc(), alarms.c.id.desc()).limit(1)
         row = self._conn.execute(newest).one_or_none()
         return None if row is None else _alarm(row)
@@ -249,6 +255,7 @@ def _alarm(row: "Row[tuple[object, ...]]") -> Alarm:
         resolve_after=row.resolve_after,
         resolved_at=row.resolved_at,
         evidence=decode_evidence(row.evidence, row.id),
+        version=row.version,
         acknowledged_by=row.acknowledged_by,
         acknowledged_at=row.acknowledged_at,
         acknowledged_reason=row.acknowledged_reason,

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from monitor.store.columns import UTCDateTime
 
-HEAD = "0008"
+HEAD = "0010"
 """The migration this program was written for."""
 
 metadata = MetaData(
@@ -240,13 +240,14 @@ alarms = Table(
     Index(
         "uq_alarms_one_open",
         "model",
+        "bundle_sha",
         "kind",
         unique=True,
         sqlite_where=text("state = 'open'"),
         postgresql_where=text("state = 'open'"),
     ),
 )
-"""What operators are told; one open alarm per model and kind."""
+"""What operators are told; one open alarm per version of a model and kind."""
 
 signals = Table(
     "signals",
@@ -356,11 +357,11 @@ accuracy_readings = Table(
     "accuracy_readings",
     metadata,
     Column("model", String(200), primary_key=True),
-    Column("bundle_sha", String(64), nullable=False),
+    Column("bundle_sha", String(64), primary_key=True),
     Column("reading", Text, nullable=False),
     Column("computed_at", UTCDateTime, nullable=False),
 )
-"""The last estimated and measured accuracy of each model, for status and scrapes."""
+"""The last estimated and measured accuracy of each version of a model, for status and scrapes."""
 
 windows = Table(
     "windows",

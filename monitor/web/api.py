@@ -125,7 +125,7 @@ def get_status(context: InContext) -> status.InstallationStatus:
 
 @router.get("/models", tags=["state"])
 def get_models(context: InContext) -> list[status.ModelStatus]:
-    """The routed models."""
+    """The served versions of each model: in a rollout the candidate, then the incumbent."""
     return list(status.look(context).models)
 
 
@@ -157,8 +157,11 @@ def get_certificate(context: InContext, model: str) -> certificates.ModelCertifi
 
 @router.get("/streams", tags=["state"])
 def get_streams(context: InContext, model: str | None = None) -> dict[str, list[StreamStatus]]:
-    """The stream detectors of each model."""
-    return {each.model: list(each.streams) for each in status.look(context, model).models}
+    """The stream detectors of each model, of every version that is served."""
+    found: dict[str, list[StreamStatus]] = {}
+    for each in status.look(context, model).models:
+        found.setdefault(each.model, []).extend(each.streams)
+    return found
 
 
 @router.get("/alarms", tags=["alarms"])

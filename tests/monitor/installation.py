@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from uuid6 import uuid7
 
 from monitor.domain import Actor, Reason, Stage, Status
-from monitor.rollouts.snapshot import Snapshot
+from monitor.rollouts.snapshot import Incumbent, Snapshot
 from monitor.services.context import Context
 from monitor.services.references import References
 from monitor.settings import DetectorOptions, MonitorOptions, MonitorSettings
@@ -191,20 +191,30 @@ class Installation:
             Bundles(conn).register(
                 bundle.digest, model, version, str(bundle.path), certified, "test", START
             )
+        self.route(bundle)
+        return bundle
+
+    def route(self, bundle: Bundle, incumbent: Bundle | None = None) -> None:
+        """Route a registered bundle: alone, or in shadow beside an incumbent."""
+        manifest = bundle.manifest
+        with self.engine.begin() as conn:
             routes = Routes(conn)
             routes.publish(
                 Snapshot(
-                    model=model,
+                    model=manifest.name,
                     epoch=0,
-                    stage=Stage.OBSERVE,
-                    version=version,
+                    stage=Stage.OBSERVE if incumbent is None else Stage.SHADOW,
+                    version=manifest.version,
                     bundle_sha=bundle.digest,
                     published_at=START,
                     published_by="test",
+                    sealed=incumbent is not None,
+                    incumbent=None
+                    if incumbent is None
+                    else Incumbent(version=incumbent.manifest.version, bundle_sha=incumbent.digest),
                 ),
-                routes.epoch(model),
+                routes.epoch(manifest.name),
             )
-        return bundle
 
     def monitor(
         self,

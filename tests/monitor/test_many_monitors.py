@@ -83,7 +83,7 @@ def test_several_monitors_at_once_count_every_event_and_window_once(
 
     readings: list[Readings] = [read_metrics(monitor) for monitor in monitors]
     assert all(each == readings[0] for each in readings)
-    assert readings[0].models[0].open_alarms.get(AlarmKind.NOVELTY) is None
+    assert readings[0].versions[0].open_alarms.get(AlarmKind.NOVELTY) is None
     for monitor in monitors:
         monitor.engine.dispose()
     installation.engine.dispose()

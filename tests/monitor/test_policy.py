@@ -153,8 +153,8 @@ def test_an_uncertified_reference_opens_no_alarm() -> None:
 def test_an_alarm_of_a_bundle_no_longer_served_is_resolved() -> None:
     standing = decide([], {0: [crossing()]}, {}, times(3), RULES, ids()).standing
 
-    assert supersede(standing, "a" * 64, START) == ()
-    [change] = supersede(standing, "b" * 64, START)
+    assert supersede(standing, {"a" * 64, "c" * 64}, START) == ()
+    [change] = supersede(standing, {"b" * 64}, START)
     assert change.alarm.state is AlarmState.RESOLVED
     assert "no longer served" in change.reason
 

@@ -1,11 +1,11 @@
-"""Alarms: one open per model and kind, evidence unchanged by storage."""
+"""Alarms: one open per version of a model and kind, evidence unchanged by storage."""
 
 import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, literal, select, text
 
 from monitor.domain import (
     Alarm,
@@ -20,6 +20,7 @@ from monitor.domain import (
 from monitor.errors import AlarmConflict, ConstraintBroken, DocumentTooNew
 from monitor.store.alarms import Alarms
 from monitor.store.engine import reading
+from monitor.store.schema import alarms
 
 
 @pytest.fixture
@@ -138,14 +139,10 @@ def test_a_resolved_alarm_neither_refreshes_nor_resolves_again(
 
 def test_the_database_itself_allows_one_open_alarm(engine: Engine, alarm: Alarm) -> None:
     _open(engine, alarm)
+    copied = [each.name for each in alarms.columns if each.name != "id"]
+    again = select(literal("x"), *(alarms.c[name] for name in copied))
     with pytest.raises(ConstraintBroken), engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO alarms SELECT 'x', incident_id, model, bundle_sha, kind, severity,"
-                " severity_reason, state, opened_at, last_crossing_at, crossings, quiet_episodes,"
-                " resolve_after, resolved_at, evidence, NULL, NULL, NULL FROM alarms"
-            )
-        )
+        connection.execute(alarms.insert().from_select(["id", *copied], again))
 
 
 def test_of_monitors_that_open_the_same_alarm_one_succeeds(engine: Engine, alarm: Alarm) -> None:

@@ -106,16 +106,16 @@ def test_many_subjects_are_asked_for_at_once(engine: Engine, now: datetime) -> N
         assert len(Decisions(conn).about("bears", cases=cases)) == 1
 
 
-def test_the_last_accuracy_of_a_model_replaces_the_one_before(
+def test_the_last_accuracy_of_a_version_replaces_the_one_before(
     engine: Engine, now: datetime
 ) -> None:
-    for number in (1, 2):
+    one, other = "a" * 64, "b" * 64
+    for number, sha in enumerate((one, other, one), start=1):
         with engine.begin() as conn:
             AccuracyReadings(conn).put(
-                StoredReading(
-                    model="bears", bundle_sha="a" * 64, reading=f"r{number}", computed_at=now
-                )
+                StoredReading(model="bears", bundle_sha=sha, reading=f"r{number}", computed_at=now)
             )
     with reading(engine) as conn:
         found = AccuracyReadings(conn).all()
-    assert {name: each.reading for name, each in found.items()} == {"bears": "r2"}
+    said = {key: each.reading for key, each in found.items()}
+    assert said == {("bears", one): "r3", ("bears", other): "r2"}

@@ -1,11 +1,11 @@
 """Gauge a model's accuracy over a span of time: estimated without labels, measured with them.
 
-Both are about the answers of the bundle that is routed now. The *estimate* takes the first event of
-each episode, at most a few thousand of them, and is *unknown* with a reason rather than wrong. What
-is *measured* takes every decision that stands: about an event, or about a case, which is then about
-the case's last prediction in the span. A decision about an event goes before one about its case.
-Where inclusion probabilities are recorded, decisions without one are left out: nobody knows how
-they were chosen.
+Both are about the answers of one bundle, that of a version that is served now. The *estimate* takes
+the first event of each episode, at most a few thousand of them, and is *unknown* with a reason
+rather than wrong. What is *measured* takes every decision that stands: about an event, or about a
+case, which is then about the case's last prediction in the span. A decision about an event goes
+before one about its case. Where inclusion probabilities are recorded, decisions without one are
+left out: nobody knows how they were chosen.
 """
 
 from dataclasses import dataclass
@@ -50,9 +50,19 @@ class Accuracy:
 
 
 def gauge(
-    context: Context, model: str, window: Window, segment: tuple[str, str] | None = None
+    context: Context,
+    model: str,
+    window: Window,
+    segment: tuple[str, str] | None = None,
+    *,
+    bundle_sha: str | None = None,
 ) -> Accuracy:
-    """Estimate and measure the accuracy of a model's routed bundle.
+    """Estimate and measure the accuracy of a version of a model.
+
+    Parameters
+    ----------
+    bundle_sha
+        Digest of its bundle; the routed one when absent.
 
     Raises
     ------
@@ -63,13 +73,12 @@ def gauge(
         routes = Routes(conn).current()
         if model not in routes:
             raise NotFound("model", model, unserved(sorted(routes)))
-        snapshot = routes[model]
-        registered = Bundles(conn).trusted(snapshot.bundle_sha)
+        registered = Bundles(conn).trusted(bundle_sha or routes[model].bundle_sha)
         decisions = Decisions(conn).all(model)
     return Accuracy(
         model=model,
-        version=snapshot.version,
-        bundle_sha=snapshot.bundle_sha,
+        version=registered.version,
+        bundle_sha=registered.sha,
         window=window,
         segment=None if segment is None else "=".join(segment),
         estimated=estimate_accuracy(context, registered, window, segment),
@@ -94,18 +103,22 @@ def read_segment(text: str | None) -> tuple[str, str] | None:
 
 
 def gauge_all(context: Context) -> int:
-    """Gauge every routed model over the last hours and keep the findings; return how many.
+    """Gauge every served version over the last hours and keep the findings; return how many.
 
-    A model that cannot be gauged keeps none of the others waiting; its fault is raised afterwards.
+    One that cannot be gauged keeps none of the others waiting; its fault is raised afterwards.
     """
     with reading(context.engine) as conn:
         now = database_now(conn)
-        models = sorted(Routes(conn).current())
+        served = [
+            (model, serving.bundle_sha)
+            for model, snapshot in sorted(Routes(conn).current().items())
+            for serving in snapshot.serving
+        ]
     span = timedelta(hours=context.settings.monitor.accuracy_hours)
     faults: list[FieldwatchError] = []
-    for model in models:
+    for model, sha in served:
         try:
-            found = gauge(context, model, Window(start=now - span, end=now))
+            found = gauge(context, model, Window(start=now - span, end=now), bundle_sha=sha)
         except FieldwatchError as fault:
             faults.append(fault)
             continue
@@ -120,12 +133,12 @@ def gauge_all(context: Context) -> int:
             )
     if faults:
         raise faults[0]
-    return len(models)
+    return len(served)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyStatus:
-    """The accuracy last found of a model, in short; None is unknown, and its reason beside it."""
+    """The accuracy last found of a version, in short; None is unknown, and its reason beside it."""
 
     computed_at: datetime | None
     window: Window | None
@@ -141,9 +154,9 @@ class AccuracyStatus:
     """Predictions with a label."""
 
 
-def summarise_accuracy(stored: StoredReading | None, bundle_sha: str) -> AccuracyStatus:
-    """Put the accuracy last found of the routed bundle in short."""
-    if stored is None or stored.bundle_sha != bundle_sha:
+def summarise_accuracy(stored: StoredReading | None) -> AccuracyStatus:
+    """Put the accuracy last found of a version in short."""
+    if stored is None:
         reason = "the monitor has not gauged this version yet"
         return AccuracyStatus(
             computed_at=None,

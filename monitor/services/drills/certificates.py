@@ -18,9 +18,10 @@ from monitor.store.routes import Routes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCertificate:
-    """A model's newest certificate, and what it is worth now."""
+    """The newest certificate of a version, and what it is worth now."""
 
     model: str
+    version: str
     standing: Standing
     certificate: Certificate | None
     """The one the standing speaks of, in full."""
@@ -67,8 +68,13 @@ def standing(
     )
 
 
-def look_up(context: Context, model: str) -> ModelCertificate:
-    """Read a model's certificate.
+def look_up(context: Context, model: str, bundle_sha: str | None = None) -> ModelCertificate:
+    """Read a version's certificate.
+
+    Parameters
+    ----------
+    bundle_sha
+        Digest of its bundle; the routed one when absent.
 
     Raises
     ------
@@ -80,15 +86,17 @@ def look_up(context: Context, model: str) -> ModelCertificate:
         if model not in routes:
             raise NotFound("model", model, unserved(sorted(routes)))
         snapshot = routes[model]
-        registered = Bundles(conn).trusted(snapshot.bundle_sha)
+        registered = Bundles(conn).trusted(bundle_sha or snapshot.bundle_sha)
         stamps = Certificates(conn).stamps(model)
         found = standing(
             stamps,
-            snapshot.bundle_sha,
+            registered.sha,
             context.settings.monitor.detectors,
             context.references.open(registered).baseline,
             snapshot.episode_gap_s,
         )
         named = found.certificate_id
         certificate = None if named is None else Certificates(conn).get(named)
-    return ModelCertificate(model=model, standing=found, certificate=certificate)
+    return ModelCertificate(
+        model=model, version=registered.version, standing=found, certificate=certificate
+    )

@@ -24,12 +24,16 @@ def arrivals(context: Context, model: str, now: datetime) -> Traffic:
     """
     read_every_s = context.settings.monitor.ingest_every_s
     events = context.events.between(model, now - LOOK_BACK, now, ["at", "event_id", "episode_id"])
+    # Beside an incumbent each input is recorded twice, at the same microsecond.
     begun = sorted(
-        at
-        for at, event, episode in zip(
-            *(events[name].to_pylist() for name in ("at", "event_id", "episode_id")), strict=True
-        )
-        if event == episode
+        {
+            at
+            for at, event, episode in zip(
+                *(events[name].to_pylist() for name in ("at", "event_id", "episode_id")),
+                strict=True,
+            )
+            if event == episode
+        }
     )
     span_h = (begun[-1] - begun[0]).total_seconds() / 3600 if begun else 0.0
     if len(begun) < FEWEST_EPISODES or span_h <= 0:

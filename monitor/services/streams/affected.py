@@ -12,6 +12,7 @@ from monitor.services.context import Context
 from monitor.services.streams.reading import StreamStatus, read_streams
 from monitor.stats.streams.affected import ROUNDING, Standing, affected
 from monitor.store.alarms import Alarms
+from monitor.store.budget import Holder
 from monitor.store.engine import reading
 from monitor.store.routes import Routes
 
@@ -21,6 +22,7 @@ class AffectedStream:
     """One stream whose traffic has changed."""
 
     model: str
+    version: str
     stream: StreamKey
     evidence_ratio: float
     alarm_id: str | None
@@ -37,13 +39,17 @@ def read_affected(conn: Connection, context: Context) -> list[AffectedStream]:
     """List what is affected, in a view of the store that is open already."""
     options = context.settings.monitor.detectors
     standing = Alarms(conn).all(state=AlarmState.OPEN)
-    found: dict[tuple[str, StreamKey], StreamStatus] = {}
+    found: dict[Holder, StreamStatus] = {}
+    versions: dict[str, str] = {}
     for model, snapshot in sorted(Routes(conn).current().items()):
-        for each in read_streams(conn, model, snapshot.bundle_sha, options):
-            if each.mode is Mode.CERTIFIED:
-                key = StreamKey(stream=each.stream, segment=each.segment)
-                found[model, key] = each
-    crossed = {place: alarm for place in found if (alarm := _alarm_of(*place, standing))}
+        for serving in snapshot.serving:
+            versions[serving.bundle_sha] = serving.version
+            for each in read_streams(conn, model, serving, options):
+                if each.mode is Mode.CERTIFIED:
+                    key = StreamKey(stream=each.stream, segment=each.segment)
+                    holder = Holder(model=model, bundle_sha=serving.bundle_sha, key=key)
+                    found[holder] = each
+    crossed = {place: alarm for place in found if (alarm := _alarm_of(place, standing))}
     standings = {
         place: Standing(
             log_evidence=_evidence(each, crossed=place in crossed), weight=each.weight or 0.0
@@ -54,12 +60,13 @@ def read_affected(conn: Connection, context: Context) -> list[AffectedStream]:
     listed = affected(standings, log_patience=math.log(options.run_length), alpha=1.0)
     return [
         AffectedStream(
-            model=model,
-            stream=key,
-            evidence_ratio=found[model, key].evidence_ratio,
-            alarm_id=crossed[model, key].id if (model, key) in crossed else None,
+            model=place.model,
+            version=versions[place.bundle_sha],
+            stream=place.key,
+            evidence_ratio=found[place].evidence_ratio,
+            alarm_id=crossed[place].id if place in crossed else None,
         )
-        for model, key in listed
+        for place in listed
     ]
 
 
@@ -69,10 +76,11 @@ def _evidence(status: StreamStatus, *, crossed: bool) -> float:
     return max(evidence, status.log_threshold + ROUNDING) if crossed else evidence
 
 
-def _alarm_of(model: str, key: StreamKey, standing: Sequence[Alarm]) -> Alarm | None:
-    kind = kind_of(key.stream)
+def _alarm_of(place: Holder, standing: Sequence[Alarm]) -> Alarm | None:
+    key, kind = place.key, kind_of(place.key.stream)
     for alarm in standing:
-        if alarm.model == model and alarm.kind is kind:
+        is_its = (alarm.model, alarm.bundle_sha) == (place.model, place.bundle_sha)
+        if is_its and alarm.kind is kind:
             crossings = alarm.evidence.crossings
             if any((c.stream, c.segment) == (key.stream, key.segment) for c in crossings):
                 return alarm

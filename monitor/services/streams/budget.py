@@ -202,24 +202,35 @@ def delta(options: DetectorOptions, number: int) -> float:
 
 
 def _outstanding(context: Context, conn: Connection) -> Changes:
-    options = context.settings.monitor.detectors
     running = Ledger(conn).running()
     wanted: dict[Holder, Demand] = {}
     for model, snapshot in sorted(Routes(conn).current().items()):
-        try:
-            bundle = Bundles(conn).trusted(snapshot.bundle_sha)
-            reference = context.references.open(bundle)
-        except (ReferenceDataError, BundleUntrusted):
-            # Its own pass says what is wrong; until it is mended its streams keep what they hold.
-            wanted |= {
-                holder: Demand(pool=entry.pool, size=entry.demand)
-                for holder, entry in running.items()
-                if holder.bundle_sha == snapshot.bundle_sha and holder.model == model
-            }
-            continue
-        if reference.certified and bundle.certified:
-            wanted |= demands(model, reference.baseline, options)
-    return balance(running, wanted, wholes(options))
+        for serving in snapshot.serving:
+            wanted |= _wanted(context, conn, model, serving.bundle_sha, running)
+    return balance(running, wanted, wholes(context.settings.monitor.detectors))
+
+
+def _wanted(
+    context: Context,
+    conn: Connection,
+    model: str,
+    bundle_sha: str,
+    running: Mapping[Holder, Entry],
+) -> dict[Holder, Demand]:
+    """List what the streams of one served bundle should hold."""
+    try:
+        bundle = Bundles(conn).trusted(bundle_sha)
+        reference = context.references.open(bundle)
+    except (ReferenceDataError, BundleUntrusted):
+        # Its own pass says what is wrong; until it is mended its streams keep what they hold.
+        return {
+            holder: Demand(pool=entry.pool, size=entry.demand)
+            for holder, entry in running.items()
+            if holder.bundle_sha == bundle_sha and holder.model == model
+        }
+    if not (reference.certified and bundle.certified):
+        return {}
+    return demands(model, reference.baseline, context.settings.monitor.detectors)
 
 
 def _apply(conn: Connection, changes: Changes, now: datetime) -> None:
@@ -239,10 +250,10 @@ def _continues(entry: Entry, demand: Demand | None) -> bool:
 def _why_ended(holder: Holder, wanted: Mapping[Holder, Demand]) -> str:
     if holder in wanted:
         return "the settings give it another share: it begins again"
-    served = {each.model: each.bundle_sha for each in wanted}
-    if holder.model not in served:
+    served = {(each.model, each.bundle_sha) for each in wanted}
+    if holder.model not in {model for model, _ in served}:
         return f"{holder.model} is no longer served"
-    if served[holder.model] != holder.bundle_sha:
+    if (holder.model, holder.bundle_sha) not in served:
         return f"bundle {holder.bundle_sha[:12]} is no longer served"
     return "it is no longer watched"
 
@@ -252,6 +263,8 @@ class Share:
     """What one stream holds, and how much evidence it has gathered against it."""
 
     model: str
+    version: str | None
+    """Of the bundle it watches; ``None`` when nothing is known of it any more."""
     stream: StreamKey
     pool: Pool
     weight: float
@@ -293,6 +306,8 @@ class BudgetStatus:
     references: Sequence[ReferencePart]
     history: Sequence[Entry]
     """The latest lines of the ledger, newest first."""
+    versions: Mapping[str, str]
+    """Of the bundles named, by digest."""
 
 
 def look(context: Context, *, history: int = HISTORY) -> BudgetStatus:
@@ -301,7 +316,8 @@ def look(context: Context, *, history: int = HISTORY) -> BudgetStatus:
     with reading(context.engine) as conn:
         ledger = Ledger(conn)
         running = ledger.running()
-        shares = [_share(conn, entry, options) for entry in running.values()]
+        versions = {bundle.sha: bundle.version for bundle in Bundles(conn).all()}
+        shares = [_share(conn, entry, versions, options) for entry in running.values()]
         parts = [
             ReferencePart(bundle_sha=sha, number=number, delta=delta(options, number))
             for sha, number in sorted(ledger.references().items(), key=lambda item: item[1])
@@ -315,13 +331,20 @@ def look(context: Context, *, history: int = HISTORY) -> BudgetStatus:
         free={pool: max(0.0, whole - held[pool]) for pool, whole in wholes(options).items()},
         delta=options.delta,
         delta_held=sum(part.delta for part in parts),
-        shares=sorted(shares, key=lambda s: (s.model, s.stream.segment, -s.weight)),
+        shares=sorted(shares, key=_place),
         references=parts,
         history=lines,
+        versions=versions,
     )
 
 
-def _share(conn: Connection, entry: Entry, options: DetectorOptions) -> Share:
+def _place(share: Share) -> tuple[str, str, str, float]:
+    return share.model, share.version or "", share.stream.segment, -share.weight
+
+
+def _share(
+    conn: Connection, entry: Entry, versions: Mapping[str, str], options: DetectorOptions
+) -> Share:
     holder = entry.holder
     saved = Streams(conn).load(holder.model, holder.bundle_sha).get(holder.key)
     state = None if saved is None else state_from_json(saved.state)
@@ -333,6 +356,7 @@ def _share(conn: Connection, entry: Entry, options: DetectorOptions) -> Share:
     threshold = options.log_threshold(entry.weight)
     return Share(
         model=holder.model,
+        version=versions.get(holder.bundle_sha),
         stream=holder.key,
         pool=entry.pool,
         weight=entry.weight,

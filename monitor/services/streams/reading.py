@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.domain import Mode, StreamKey, StreamName
+from monitor.rollouts.snapshot import Serving
 from monitor.services.streams.budget import terms
 from monitor.services.streams.state import StreamState, state_from_json
 from monitor.services.streams.stream import Terms, evidence_ratio
@@ -20,6 +21,8 @@ from monitor.store.streams import Streams
 class StreamStatus:
     """One stream detector."""
 
+    version: str
+    """Which of the model's versions it watches."""
     stream: StreamName
     segment: str
     """``name=value`` of the segment it watches; empty for all traffic of the model."""
@@ -40,19 +43,20 @@ class StreamStatus:
 
 
 def read_streams(
-    conn: Connection, model: str, bundle_sha: str, options: DetectorOptions
+    conn: Connection, model: str, serving: Serving, options: DetectorOptions
 ) -> tuple[StreamStatus, ...]:
-    """Read the streams of a bundle: certified ones, then charts; of all traffic, then of segments.
+    """Read the streams of a version: certified ones, then charts; of all traffic, then of segments.
 
     Parameters
     ----------
     conn
         Open for reading.
-    model, bundle_sha
+    model, serving
         Whose streams.
     options
         What the owner has set.
     """
+    bundle_sha = serving.bundle_sha
     entries = Ledger(conn).running(model)
     held = {h: entry for h, entry in entries.items() if h.bundle_sha == bundle_sha}
     granted = terms(held, options)
@@ -66,7 +70,7 @@ def read_streams(
     for key in sorted({*granted, *charts}, key=_order):
         judged = _terms_of(key, granted, options)
         if judged is not None:
-            found.append(_status(key, judged, saved.get(key), weights.get(key)))
+            found.append(_status(key, serving, judged, saved.get(key), weights.get(key)))
     return tuple(found)
 
 
@@ -95,12 +99,17 @@ def _terms_of(
 
 
 def _status(
-    key: StreamKey, judged: Terms, state: StreamState | None, weight: float | None
+    key: StreamKey,
+    serving: Serving,
+    judged: Terms,
+    state: StreamState | None,
+    weight: float | None,
 ) -> StreamStatus:
     if state is not None and state.claim != judged.claim:
         state = None
     evidence = float("-inf") if state is None else log_evidence(state.capital)
     return StreamStatus(
+        version=serving.version,
         stream=key.stream,
         segment=key.segment,
         mode=key.mode,
