@@ -5,7 +5,7 @@ calibrate and estimate, calibrates, and writes down what the monitor will compar
 The numbers are those of `reference_data.scoring`'s forward pass, the one that serves.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,27 +14,23 @@ import numpy.typing as npt
 from PIL import Image
 
 from reference_data import cross_fits, held_out, window_reference
-from reference_data.accuracy import fit_temperature
 from reference_data.bundle import CalibrationSize, Counts
+from reference_data.calibrated import Calibrated, calibrate
 from reference_data.calibration import archive, count_classes, property_quantiles
-from reference_data.calibration_size import CalibrationRows, calibration_size
-from reference_data.conformal import unsureness
 from reference_data.cross_conformal import FEWEST_FOLDS, MOST_FOLDS
 from reference_data.division import group
 from reference_data.errors import ImportRefused
-from reference_data.guarantee import FEWEST_CERTIFIED, choose_alpha, state_guarantee, weaken
-from reference_data.judgement import JOINT, Calibration
+from reference_data.fits import Fits, Head, Items, fit_scores
+from reference_data.guarantee import (
+    FEWEST_CERTIFIED,
+)
 from reference_data.reference_tables import ItemColumns, item_table, thumbnail_table
 from reference_data.report import Report, make_report
-from reference_data.roles import ReferenceRow, Roles, assign_roles
-from reference_data.row_pass import Rows, run_through
-from reference_data.scores.domain import DomainScore
-from reference_data.scores.forward import Forward, softmax
-from reference_data.scores.joint import JointScore
+from reference_data.roles import ReferenceRow, assign_roles
+from reference_data.row_pass import RowPass, run_through
+from reference_data.scores.forward import Forward
 from reference_data.scores.member import DEFAULT, Member
-from reference_data.scores.semantic import SemanticScore
 from reference_data.scores.shrinkage import DoesNotFit
-from reference_data.scores.training import Training
 
 MOST_NEIGHBOURS = 50_000
 MOST_NEIGHBOUR_BYTES = 64 * 1024 * 1024
@@ -111,94 +107,39 @@ def build_reference(
         If the rows cannot make a reference; the message says which and what to do.
     """
     _refuse_labels(rows, vocab)
-    labels = np.array([row.label for row in rows], dtype=np.intp)
-    roles = assign_roles(rows, seed, split_known=split_known)
-    neighbours = _sample_neighbours(roles.train, outputs, seed)
-    passed = run_through(rows, outputs, held_out=roles.held_out, embeddings_of=neighbours)
-    training = Training.gather(
-        Rows(outputs=outputs, labels=labels, places=roles.train),
-        len(roles.train),
-        weights,
-        bias,
-        raw=Member.VIM in members,
+    items = Items(
+        rows=rows,
+        outputs=outputs,
+        labels=np.array([row.label for row in rows], dtype=np.intp),
+        roles=assign_roles(rows, seed, split_known=split_known),
+        vocab=vocab,
         seed=seed,
+        split_known=split_known,
     )
-    semantic, domain, joining = _fit(training, members)
-    held = passed.held_out
-    scores = {"semantic": semantic.score(held), "domain": domain.score(held.mid)}
-    temper, calibrate = (
-        np.searchsorted(roles.held_out, part) for part in (roles.temperature, roles.spread)
-    )
-    calibration = Calibration.of(
-        scores["semantic"][calibrate], scores["domain"][calibrate], joining
-    )
-    unsure = unsureness(softmax(held.logits[calibrate]).max(axis=1))
-    temperature = fit_temperature(held.logits[temper], labels[roles.temperature])
-    ranked = {name: values[calibrate] for name, values in scores.items()}
-    ranked["joint"] = joining.score(ranked["semantic"], ranked["domain"])
-    size = _size(rows, roles, {**ranked, "confidence": unsure}, held, alpha)
-    effective = len(roles.calibrate) if size is None else int(size.smallest)
-    threshold = choose_alpha(effective) if alpha is None else alpha
-    guarantee = state_guarantee(effective, threshold, split_known=split_known, size=size)
+    neighbours = _sample_neighbours(items.roles.train, outputs, seed)
+    passed = run_through(rows, outputs, held_out=items.roles.held_out, embeddings_of=neighbours)
+    head = Head(weights=weights, bias=bias, members=members)
+    fits = fit_scores(items, head)
+    calibrated = calibrate(items, fits, passed.held_out, alpha)
     crossed = None
     if cross_folds is not None:
-        crossed = _cross(
-            rows,
-            roles,
-            Rows(outputs=outputs, labels=labels, places=roles.train),
-            held,
-            cross_folds,
-            weights=weights,
-            bias=bias,
-            members=members,
-            seed=seed,
-            split_known=split_known,
-        )
-        guarantee = weaken(guarantee, crossed.n, len(crossed.folds), threshold)
-    columns = ItemColumns.judge(
-        rows=[(row.item, vocab[row.label], row.episode) for row in rows],
-        roles=roles.names(len(rows)),
-        predictions=[vocab[index] for index in passed.predictions.tolist()],
-        confidence=passed.confidence,
-        loss=passed.loss,
-        scores={name: np.delete(values, calibrate) for name, values in scores.items()},
-        calibration=calibration,
-        judged=np.delete(roles.held_out, calibrate),
-        seed=seed,
-    )
+        crossed = _cross(items, head, passed.held_out, cross_folds)
+        calibrated = calibrated.weakened(crossed)
+    columns = _judge(items, passed, calibrated)
     report = make_report(
         rows,
-        roles,
+        items.roles,
         vocab=vocab,
-        held_out_logits=held.logits,
+        held_out_logits=passed.held_out.logits,
         predictions=passed.predictions,
-        labels=labels,
-        flagged=columns.p_value <= threshold,
-        temperature=temperature,
-        semantic=semantic,
-        guarantee=guarantee,
+        labels=items.labels,
+        flagged=columns.p_value <= calibrated.alpha,
+        temperature=calibrated.temperature,
+        semantic=fits.semantic,
+        guarantee=calibrated.guarantee,
     )
     shown = _worth_showing(report, rows, neighbours) if picture else []
-    kept = held_out.collect(rows, roles, held, scores["semantic"], scores["domain"], seed)
-    files = {
-        "scores.npz": archive(
-            {f"semantic.{name}": array for name, array in semantic.to_arrays().items()}
-            | {f"domain.{name}": array for name, array in domain.to_arrays().items()}
-            | {f"{JOINT}{name}": array for name, array in joining.to_arrays().items()}
-        ),
-        "reference.npz": archive(
-            {
-                **calibration.to_arrays(),
-                "confidence": np.sort(unsure),
-                "class_counts": count_classes(held.logits[calibrate]),
-                "temperature": np.array(temperature),
-                "embeddings": passed.embeddings,
-                "embedding_rows": neighbours,
-                **property_quantiles([rows[row] for row in roles.calibrate.tolist()]),
-            }
-        ),
-        held_out.FILE: kept.to_bytes(),
-        window_reference.FILE: window_reference.to_bytes(window_reference.build(kept, vocab, seed)),
+    files = _numbers(items, fits, passed, calibrated, neighbours) | {
         "reference.parquet": item_table(columns),
         "thumbnails.parquet": thumbnail_table(shown, picture, advance),
         "report.json": msgspec.json.format(msgspec.json.encode(report), indent=2),
@@ -207,43 +148,62 @@ def build_reference(
         files[cross_fits.FILE] = crossed.to_bytes()
     return ReferenceFiles(
         files=files,
-        alpha=threshold,
-        certified=guarantee.certified,
-        certified_reason=guarantee.reason,
-        counts=roles.counts,
-        calibration=size,
+        alpha=calibrated.alpha,
+        certified=calibrated.guarantee.certified,
+        certified_reason=calibrated.guarantee.reason,
+        counts=items.roles.counts,
+        calibration=calibrated.size,
         report=report,
     )
 
 
-def _size(
-    rows: Sequence[ReferenceRow],
-    roles: Roles,
-    scores: Mapping[str, npt.NDArray[np.float64]],
-    held: Forward,
-    alpha: float | None,
-) -> CalibrationSize | None:
-    """Measure what the calibration rows are worth."""
-    if roles.frames == 1:
-        return None
-    numbers: dict[str, int] = {}
-    calibrating = [rows[place] for place in roles.spread.tolist()]
-    names = {name for row in calibrating for name in row.properties}
-    return calibration_size(
-        CalibrationRows(
-            episodes=np.array(
-                [numbers.setdefault(row.episode, len(numbers)) for row in calibrating], np.int64
-            ),
-            frames=roles.frames,
-            scores=scores,
-            predictions=held.logits[np.searchsorted(roles.held_out, roles.spread)].argmax(axis=1),
-            properties={
-                name: np.array([row.properties.get(name, np.nan) for row in calibrating])
-                for name in sorted(names)
-            },
-        ),
-        alpha,
+def _judge(items: Items, passed: RowPass, calibrated: Calibrated) -> ItemColumns:
+    """Give every row its p-values, by calibrating rows other than itself."""
+    return ItemColumns.judge(
+        rows=[(row.item, items.vocab[row.label], row.episode) for row in items.rows],
+        roles=items.roles.names(len(items.rows)),
+        predictions=[items.vocab[index] for index in passed.predictions.tolist()],
+        confidence=passed.confidence,
+        loss=passed.loss,
+        scores={
+            name: np.delete(values, calibrated.places) for name, values in calibrated.scores.items()
+        },
+        calibration=calibrated.calibration,
+        judged=np.delete(items.roles.held_out, calibrated.places),
+        seed=items.seed,
     )
+
+
+def _numbers(
+    items: Items,
+    fits: Fits,
+    passed: RowPass,
+    calibrated: Calibrated,
+    neighbours: npt.NDArray[np.intp],
+) -> dict[str, bytes]:
+    """Write what scoring, detectors and windows read."""
+    held, scores = passed.held_out, calibrated.scores
+    kept = held_out.collect(
+        items.rows, items.roles, held, scores["semantic"], scores["domain"], items.seed
+    )
+    windows = window_reference.build(kept, items.vocab, items.seed)
+    calibrating = [items.rows[row] for row in items.roles.calibrate.tolist()]
+    return {
+        "scores.npz": archive(fits.to_arrays()),
+        "reference.npz": archive(
+            {
+                **calibrated.calibration.to_arrays(),
+                "confidence": np.sort(calibrated.unsure),
+                "class_counts": count_classes(held.logits[calibrated.places]),
+                "temperature": np.array(calibrated.temperature),
+                "embeddings": passed.embeddings,
+                "embedding_rows": neighbours,
+                **property_quantiles(calibrating),
+            }
+        ),
+        held_out.FILE: kept.to_bytes(),
+        window_reference.FILE: window_reference.to_bytes(windows),
+    }
 
 
 def _refuse_labels(rows: Sequence[ReferenceRow], vocab: Sequence[str]) -> None:
@@ -252,40 +212,14 @@ def _refuse_labels(rows: Sequence[ReferenceRow], vocab: Sequence[str]) -> None:
         raise ImportRefused(f"{unknown[0]} has a label outside the vocabulary of the model.")
 
 
-def _fit(
-    training: Training, members: Sequence[Member]
-) -> tuple[SemanticScore, DomainScore, JointScore]:
-    try:
-        semantic, domain = SemanticScore.fit(training, members=members), DomainScore.fit(training)
-        return semantic, domain, JointScore.fit(training, semantic, domain)
-    except DoesNotFit as reason:
-        raise ImportRefused(
-            f"no out-of-domain score fits this model and its {training.n} training items: "
-            f"{reason}. Check that the items differ and that --mid-layer names a layer that sees "
-            "the picture."
-        ) from reason
-
-
-def _cross(
-    rows: Sequence[ReferenceRow],
-    roles: Roles,
-    trained: Rows,
-    held_out_rows: Forward,
-    folds: int,
-    *,
-    weights: npt.NDArray[np.float32] | None,
-    bias: npt.NDArray[np.float32] | None,
-    members: Sequence[Member],
-    seed: int,
-    split_known: bool,
-) -> cross_fits.CrossFits:
-    places = roles.held_out.tolist()
-    episodes = group([rows[place].episode for place in places])
+def _cross(items: Items, head: Head, held: Forward, folds: int) -> cross_fits.CrossFits:
+    places = items.roles.held_out.tolist()
+    episodes = group([items.rows[place].episode for place in places])
     if not FEWEST_FOLDS <= folds <= MOST_FOLDS:
         raise ImportRefused(
             f"--cross-conformal {folds}: give {FEWEST_FOLDS} to {MOST_FOLDS} refits, such as 5."
         )
-    if not split_known:
+    if not items.split_known:
         raise ImportRefused(
             "--cross-conformal needs to know which items were held out: rows the network trained "
             "on may not calibrate. Import with the true split."
@@ -299,16 +233,16 @@ def _cross(
         )
     try:
         return cross_fits.fit_crosswise(
-            trained,
-            len(roles.train),
-            held_out_rows,
-            np.array([rows[place].label for place in places], dtype=np.intp),
+            items.trained,
+            len(items.roles.train),
+            held,
+            np.array([items.rows[place].label for place in places], dtype=np.intp),
             episodes,
             folds=folds,
-            weights=weights,
-            bias=bias,
-            members=members,
-            seed=seed,
+            weights=head.weights,
+            bias=head.bias,
+            members=head.members,
+            seed=items.seed,
         )
     except DoesNotFit as reason:
         raise ImportRefused(f"a refit of the scores fails: {reason}. Use fewer refits.") from reason
