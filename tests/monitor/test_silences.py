@@ -290,6 +290,29 @@ def test_a_resolved_alarm_and_a_withdrawn_acknowledgement_end_the_silence(
     assert forget_signals(context) == 0
 
 
+def test_a_silence_outlasts_its_alarm_until_the_alert_fires_no_more(
+    installation: Installation, alarm: Alarm, alertmanager: FakeAlertmanager
+) -> None:
+    context = seen(installation, alarm)
+    push(context, alertmanager)
+    resolve(installation, alarm)
+
+    def expired() -> set[str]:
+        poll(context, alertmanager)
+        push(context, alertmanager)
+        return alertmanager.expired()
+
+    # For a minute longer, in which nobody is to be paged again for what is over.
+    alertmanager.labels = {"f1": {**NOVELTY, "alertname": "FieldwatchDriftTicket"}, "f2": LOST}
+    assert expired() == set()
+    # Nor by an Alertmanager that has just begun, and was not told yet.
+    started, alertmanager.started = alertmanager.started, datetime.now(UTC)
+    del alertmanager.labels["f1"]
+    assert expired() == set()
+    alertmanager.started = started
+    assert expired() == {"s1"}
+
+
 def test_a_withdrawal_before_the_silence_was_made_leaves_none(
     installation: Installation, alarm: Alarm, alertmanager: FakeAlertmanager
 ) -> None:

@@ -1,6 +1,7 @@
 """Alerts that Alertmanager told of, and its silences, as rows of both databases."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from monitor.errors import LeaseLost
+from monitor.services.signals.receive import take_in
 from monitor.store import signals as rows
 from monitor.store.signals import Alert, Said, Signal, Signals, SignalState
 from monitor.store.silences import Matcher, Origin, Silence, Silences, SilenceState, marker
@@ -87,6 +89,20 @@ def test_what_fires_is_bounded_and_what_is_over_makes_room(
     assert sorted(each.state for each in left) == ["firing", "firing", "resolved"]
     with engine.begin() as conn:
         assert Signals(conn).forget(now + timedelta(days=1)) == 1
+
+
+def test_monitors_that_are_told_at_once_keep_one_row_of_each_alert(
+    engine: Engine, now: datetime
+) -> None:
+    alerts = [lost(now, fingerprint=f"{number:02}") for number in range(20)]
+
+    def told(_: int) -> int:
+        with engine.begin() as conn:
+            return take_in(conn, alerts, now).changed
+
+    with ThreadPoolExecutor(4) as monitors:
+        assert sum(monitors.map(told, range(4))) == 20
+    assert len(kept(engine)) == 20
 
 
 def test_an_alert_about_an_alarm_is_linked_and_listed_only_when_asked_for(

@@ -17,6 +17,7 @@ from monitor.services.signals.mirror import (
 )
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
+from monitor.store.budget import Ledger
 from monitor.store.engine import database_now
 from monitor.store.signals import Signal, Signals, SignalState
 from monitor.store.silences import Silences
@@ -116,6 +117,8 @@ def withdraw(context: Context, alarm_id: str, person: str, reason: str, now: dat
     """
     found = find_alarm(context, alarm_id)
     with context.engine.begin() as conn:
+        # Acknowledging holds it too: of two who differ, the later one sees what the first did.
+        Ledger(conn).lock()
         alarm = Alarms(conn).get(found.id) or found
         if alarm.state is AlarmState.RESOLVED:
             raise AlarmResolved(alarm.id, alarm.resolved_at)

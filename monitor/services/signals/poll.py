@@ -61,9 +61,13 @@ def poll(context: Context, alertmanager: Silencer) -> Polled:
     with context.engine.begin() as conn:
         now = database_now(conn)
         take_in(conn, sorted(_followed(conn, alerts, now), key=_by_fingerprint), now)
+    # By themselves: together with those above they would be locked in another order than the
+    # webhook locks them, and each would wait for the other.
+    with context.engine.begin() as conn:
         ended = _end_absent(conn, alerts, began, now) if is_settled else 0
+    with context.engine.begin() as conn:
         _follow_silences(conn, there, began, now)
-        _let_go(conn, now)
+        _let_go(conn, alerts if is_settled else None, now)
     acknowledged = 0
     for subject, silence in _said_there(context, alerts, there):
         acknowledged += _acknowledge(context, subject, silence)
@@ -105,11 +109,12 @@ def _end_absent(
     standing = {each.fingerprint for each in alerts}
     signals = Signals(conn)
     gone = [
-        each.id
+        each
         for each in signals.firing()
         if each.fingerprint not in standing and each.seen_at < began
     ]
-    return signals.end(gone, now)
+    gone.sort(key=lambda signal: signal.fingerprint)
+    return sum(signals.end([each.id], now) for each in gone)
 
 
 def _follow_silences(
@@ -131,16 +136,33 @@ def _follow_silences(
             silences.lasts(silence, found.ends_at)
 
 
-def _let_go(conn: Connection, now: datetime) -> None:
-    """Ask no longer for silences about what is over."""
+def _let_go(conn: Connection, alerts: Sequence[StandingAlert] | None, now: datetime) -> None:
+    """Ask no longer for silences about what is over, and fires no more.
+
+    An alarm that resolved fires in Alertmanager for a minute longer. Were its silence ended before,
+    whoever was paged long ago would be paged again for what is over.
+
+    Parameters
+    ----------
+    conn
+        Of a transaction.
+    alerts
+        What fires; ``None`` while Alertmanager may not know yet.
+    now
+        The database's clock.
+    """
     silences = Silences(conn)
     for silence in silences.standing():
         if silence.state is SilenceState.ENDING or _is_open(conn, silence.subject):
             continue
-        if silence.origin is Origin.HERE:
-            silences.release(silence.subject, now)
-        else:
+        if silence.origin is not Origin.HERE:
             silences.is_over(silence, now)
+        elif alerts is not None and not any(_is_silenced(silence, each) for each in alerts):
+            silences.release(silence.subject, now)
+
+
+def _is_silenced(silence: Silence, alert: StandingAlert) -> bool:
+    return all(alert.labels.get(each.name, "") == each.value for each in silence.matchers)
 
 
 def _is_open(conn: Connection, subject: str) -> bool:
