@@ -172,7 +172,8 @@ def _check(columns: tuple[ColumnVerdict, ...], told: dict[str, Any]) -> None:
 
 def _shelve(job: Job, snapshot: Any, folder: Path) -> str:
     """Write the snapshot as a run of the model's project in a workspace of its own."""
-    from evidently.sdk.models import ProjectModel
+    from evidently.sdk.models import PanelMetric, ProjectModel
+    from evidently.sdk.panels import bar_plot_panel
     from evidently.ui.workspace import Workspace
 
     workspace = Workspace.create(str(folder))
@@ -184,6 +185,14 @@ def _shelve(job: Job, snapshot: Any, folder: Path) -> str:
             f"{job.level:.0%} a report. Alarms come from its detectors, not from here.",
         )
     )
+    # Thresholds differ from report to report, and to Evidently that makes each a series of its own:
+    # stacked bars stand where a line would fall apart.
+    drifted = PanelMetric(
+        legend="columns", metric="DriftedColumnsCount", metric_labels={"value_type": "count"}
+    )
+    rows = PanelMetric(legend="episodes", metric="RowCount")
+    for title, shown in (("Columns called drifted", drifted), ("Episodes compared", rows)):
+        project.dashboard.add_panel(bar_plot_panel(title=title, values=[shown], stacked=True))
     return str(workspace.add_run(project.id, snapshot, include_data=False).id)
 
 

@@ -156,8 +156,10 @@ class Shelf:
         project = project_of(model)
         here = self.workspace / project
         (here / "snapshots").mkdir(parents=True, exist_ok=True)
-        if not (here / "metadata.json").exists():
-            os.replace(workspace / project / "metadata.json", here / "metadata.json")
+        for file in (each for each in (workspace / project).iterdir() if each.is_file()):
+            # What people changed about the project since stays.
+            if not (here / file.name).exists():
+                os.replace(file, here / file.name)
         for snapshot in (workspace / project / "snapshots").iterdir():
             os.replace(snapshot, here / "snapshots" / snapshot.name)
 
