@@ -21,7 +21,7 @@ class LastLook(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     verdict: Verdict
     cost_s: float
-    """Seconds it took to load what it rests on."""
+    """Seconds of processor time it took to load what it rests on."""
     looks: int = 1
     """Times its source answered in this step."""
 

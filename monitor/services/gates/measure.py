@@ -2,9 +2,9 @@
 
 Load what has come in since the last look, judge, save: a row of history when a gate changed its
 mind or its evidence materially, and always its last look. What costs much (the cases that people
-decided, estimates without labels) is looked at again after twenty times what the last look cost, so
-that it never takes more than a twentieth of the time. Faults of a source are the verdict ERROR of
-the gates that need it, and keep no other gate from its own.
+decided, estimates without labels) is looked at again after twenty times what the last look cost in
+processor time, so that it never takes more than a twentieth of it. Faults of a source are the
+verdict ERROR of the gates that need it, and keep no other gate from its own.
 
 Gates that must all pass need no correction for their number. Those that take power from the model
 (``step_down``, ``rollback``) share one α for failing: the chance that any of them does so falsely
@@ -12,7 +12,6 @@ in a step is at most the largest of theirs.
 """
 
 import hashlib
-import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -32,6 +31,7 @@ from monitor.rollouts.rollout import Rollout
 from monitor.rollouts.verdict import Outcome, Verdict
 from monitor.services.context import Context
 from monitor.services.gates.asking import judge
+from monitor.services.gates.cost import Cost
 from monitor.services.gates.judging import Bar, Judged, unreadable
 from monitor.services.gates.limits import limit_of
 from monitor.services.gates.looks import LastLook, is_material
@@ -108,7 +108,7 @@ def _is_fresh(gate: Gate, before: LastLook, rollout: Rollout, now: datetime) -> 
 
 
 def _look(gate: Gate, before: LastLook | None, sources: Sources) -> LastLook:
-    rollout, begun = sources.rollout, time.perf_counter()
+    rollout, spent = sources.rollout, Cost()
     failing = alpha_failing(gate, rollout)
     bar = Bar(
         alpha=gate.alpha,
@@ -123,7 +123,7 @@ def _look(gate: Gate, before: LastLook | None, sources: Sources) -> LastLook:
         found = unreadable(str(fault))
     except ValueError as fault:
         found = unreadable(f"it cannot be measured as the plan has it: {fault}")
-    cost = max(time.perf_counter() - begun, sources.cases_cost_s)
+    cost = max(spent.seconds, sources.cases_cost_s)
     return LastLook(
         verdict=_sign(gate, found, sources, failing),
         cost_s=cost,

@@ -1,6 +1,5 @@
 """Where gates look: each source is read at most once in a look, and its fault remembered."""
 
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -13,6 +12,7 @@ from monitor.rollouts.rollout import Rollout
 from monitor.services.accuracy.estimate import EstimatedAccuracy, estimate_accuracy
 from monitor.services.context import Context
 from monitor.services.gates.case_gates import Adjudicated
+from monitor.services.gates.cost import Cost
 from monitor.services.gates.decided import Decided, DecidedCase, read_decided
 from monitor.services.gates.traffic import Traffic, read_traffic
 from monitor.services.gates.traffic_gates import arms_of, decided_arms_of
@@ -44,7 +44,7 @@ class Sources:
 
     @property
     def cases_cost_s(self) -> float:
-        """Seconds it took to read the decided cases in this look."""
+        """Seconds of processor time it took to read the decided cases in this look."""
         cost = self._read.get("cost of the cases", 0.0)
         return cost if isinstance(cost, float) else 0.0
 
@@ -84,7 +84,7 @@ class Sources:
         """Read the candidate's cases that people decided."""
 
         def load() -> Decided:
-            begun = time.perf_counter()
+            spent = Cost()
             found = read_decided(
                 self.context.events,
                 self.rollout.plan,
@@ -92,7 +92,7 @@ class Sources:
                 self.rollout.bundle_sha,
                 self._labels(),
             )
-            self._read["cost of the cases"] = time.perf_counter() - begun
+            self._read["cost of the cases"] = spent.seconds
             return found
 
         return self._once("decided", load)
