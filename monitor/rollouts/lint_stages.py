@@ -11,8 +11,10 @@ from monitor.rollouts.plan import (
     GradualStage,
     LimitedStage,
     PlanStage,
+    Position,
     RolloutPlan,
     ShadowStage,
+    positions,
 )
 from monitor.rollouts.remark import Remark, error, warning
 from monitor.rollouts.snapshot import BUCKETS, Hours, Scope
@@ -48,6 +50,30 @@ def stage_remarks(plan: RolloutPlan, known: Surroundings) -> Iterator[Remark]:
             "nobody is asked before the model acts: gates alone move it",
             "Ask for approval at least before it leaves shadow: `approval: {n: 1}`.",
         )
+    else:
+        yield from _last_rise(plan)
+
+
+def _last_rise(plan: RolloutPlan) -> Iterator[Remark]:
+    """Say when gates alone bring the model to the largest share it is to have."""
+    steps = positions(plan)
+    most = max((step.share for step in steps), default=0.0)
+    first = next((step.index for step in steps if step.share == most > 0), 0)
+    if first and not steps[first - 1].approvals:
+        reached = steps[first]
+        yield warning(
+            "stages",
+            f"nobody is asked before the model acts on {most:g} % of units, the most it ever does: "
+            f"gates alone move it there from {_place(steps[first - 1])}",
+            f"Add {reached.share:g} to gradual's `approval.at`, or leave `at` out to be asked at "
+            "every step."
+            if reached.stage is Stage.GRADUAL
+            else "Ask in the stage before it: `approval: {n: 1}`.",
+        )
+
+
+def _place(step: Position) -> str:
+    return f"{step.share:g} %" if step.share else step.stage.value
 
 
 def _order(plan: RolloutPlan) -> Iterator[Remark]:

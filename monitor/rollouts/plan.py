@@ -206,7 +206,8 @@ def positions(plan: RolloutPlan) -> tuple[Position, ...]:
     """Unfold a plan into its steps, first to last.
 
     Approvals of shadow, limited and full are asked for before leaving the stage. Those of gradual
-    are asked for before entering the steps named in `Approvals.at`, or every step when none is.
+    are asked for before entering the steps named in `Approvals.at`, or every step when none is, and
+    before leaving it for a larger share than its last step's.
     """
     steps = [step for stage in plan.stages for step in _steps(stage)]
     return tuple(
@@ -217,7 +218,7 @@ def positions(plan: RolloutPlan) -> tuple[Position, ...]:
             share=share,
             pace=stage.pace,
             approvals=max(
-                _to_leave(stage) if after is None or after[0] is not stage else 0,
+                _to_leave(stage, share, after) if after is None or after[0] is not stage else 0,
                 0 if after is None else _to_enter(*after),
             ),
         )
@@ -257,9 +258,11 @@ def _name(stage: PlanStage) -> Stage:
             assert_never(stage)
 
 
-def _to_leave(stage: PlanStage) -> int:
-    if isinstance(stage, GradualStage) or stage.approvals is None:
+def _to_leave(stage: PlanStage, share: float, after: _Step | None) -> int:
+    if stage.approvals is None:
         return 0
+    if isinstance(stage, GradualStage):
+        return stage.approvals.n if after is not None and after[2] > share else 0
     return stage.approvals.n
 
 

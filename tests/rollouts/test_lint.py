@@ -181,6 +181,16 @@ WARNINGS: list[tuple[Change, str]] = [
         "stages: nobody is asked before the model acts",
     ),
     (
+        lambda data: _stage(data, 2).pop("approval"),
+        "stages: nobody is asked before the model acts on 95 % of units, the most it ever does: "
+        "gates alone move it there from 50 %. Ask in the stage before it",
+    ),
+    (
+        lambda data: _stage(data, 2).update(steps=[5, 25, 100], approval={"n": 1, "at": [5]}),
+        "stages: nobody is asked before the model acts on 100 % of units, the most it ever does: "
+        "gates alone move it there from 25 %. Add 100 to gradual's `approval.at`",
+    ),
+    (
         lambda data: _stage(data, 1).pop("supervisor_heartbeat"),
         "stages[1].limited.supervisor_heartbeat: is missing",
     ),
