@@ -42,22 +42,28 @@ def lint(
 def kill(
     reason: Reason,
     model: Annotated[str | None, typer.Option("--model", help="Only this model; else all.")] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Every model, at this unit alone.")
+    ] = None,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Let humans act at once, whatever any plan says."""
-    run("kill", armed=True, reason=reason, model=model, as_json=as_json, config=config)
+    run("kill", armed=True, reason=reason, model=model, site=site, as_json=as_json, config=config)
 
 
 @app.command("unkill")
 def unkill(
     reason: Reason,
     model: Annotated[str | None, typer.Option("--model", help="Only this model; else all.")] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Every model, at this unit alone.")
+    ] = None,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Release the latch that `rollout kill` armed."""
-    run("kill", armed=False, reason=reason, model=model, as_json=as_json, config=config)
+    run("kill", armed=False, reason=reason, model=model, site=site, as_json=as_json, config=config)
 
 
 @app.command("trial")

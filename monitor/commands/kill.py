@@ -13,18 +13,28 @@ from monitor.services.rollouts.signers import signer_here
 from monitor.wiring import open_store
 
 
-def run(*, armed: bool, reason: str, model: str | None, as_json: bool, config: Path | None) -> int:
-    """Arm or release the latch of a model, or of the installation."""
+def run(
+    *,
+    armed: bool,
+    reason: str,
+    model: str | None,
+    site: str | None,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """Arm or release the latch of a model, of a site, or of the installation."""
     with open_store(config) as context:
         now = datetime.now(UTC)
         if armed:
-            changed = kill_switch.arm(context.engine, model, _name(context), reason, now)
+            by = _name(context)
+            changed = kill_switch.arm(context.engine, model, by, reason, now, site=site)
         else:
-            changed = kill_switch.release(context, model, signer_here(context), reason, now)
+            who = signer_here(context)
+            changed = kill_switch.release(context, model, who, reason, now, site=site)
         if as_json:
-            print_json({"armed": armed, "model": model, "changed": changed})
+            print_json({"armed": armed, "model": model, "site": site, "changed": changed})
         else:
-            _say(context, armed, model, changed)
+            _say(context, armed, _what(model, site), changed)
     return 0
 
 
@@ -36,8 +46,13 @@ def _name(context: Context) -> str:
         return COMMAND_LINE
 
 
-def _say(context: Context, armed: bool, model: str | None, changed: bool) -> None:
-    what = f"the model {model}" if model else "the installation"
+def _what(model: str | None, site: str | None) -> str:
+    if site is not None:
+        return f"the site {site}"
+    return f"the model {model}" if model else "the installation"
+
+
+def _say(context: Context, armed: bool, what: str, changed: bool) -> None:
     state = "armed" if armed else "released"
     console.print(
         f"The kill latch of {what} is {state}."

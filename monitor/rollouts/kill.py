@@ -31,6 +31,15 @@ class KillLatch:
     armed_at: datetime
 
 
+def covers_rollout(latch: KillLatch, model: str, version: str) -> bool:
+    """Tell whether a latch holds a rollout.
+
+    One over a site does, wherever the candidate is exposed: humans act on some of the units that it
+    is judged by, and whatever was wrong there may be wrong elsewhere.
+    """
+    return latch.scope is KillScope.SITE or is_killed([latch], model, version)
+
+
 def version_key(model: str, version: str) -> str:
     """Name one version of a model as the key of a latch."""
     return f"{model}@{version}"

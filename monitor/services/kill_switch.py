@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from monitor.errors import NotFound, SecondPersonNeeded
-from monitor.rollouts.kill import EVERYTHING, KillLatch, KillScope, is_killed
+from monitor.errors import NotFound, OptionInvalid, SecondPersonNeeded
+from monitor.rollouts.kill import EVERYTHING, KillLatch, KillScope, covers_rollout
 from monitor.rollouts.signer import Signer
 from monitor.rollouts.state import HeldReason, HoldReason, identity
 from monitor.rollouts.transition import Event, Held
@@ -21,8 +21,25 @@ from monitor.store.routes import Routes
 RELEASE = "releasing a kill latch"
 
 
-def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetime) -> bool:
-    """Arm the latch of a model, or of the installation.
+def arm(
+    engine: Engine,
+    model: str | None,
+    actor: str,
+    reason: str,
+    now: datetime,
+    *,
+    site: str | None = None,
+) -> bool:
+    """Arm the latch of a model, of a site, or of the installation.
+
+    Parameters
+    ----------
+    model
+        Whose; every model when absent.
+    actor, reason, now
+        Recorded.
+    site
+        The unit, as requests name it, at which no model shall act; then without a model.
 
     Returns
     -------
@@ -32,8 +49,10 @@ def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetim
     ------
     NotFound
         If no such model is served: a slip in its name would leave the one meant acting.
+    OptionInvalid
+        If both a model and a site are named.
     """
-    scope, key = _scope(model)
+    scope, key = _scope(model, site)
     with engine.begin() as conn:
         served = sorted(Routes(conn).current())
         if model is not None and model not in served:
@@ -44,8 +63,16 @@ def arm(engine: Engine, model: str | None, actor: str, reason: str, now: datetim
     return armed
 
 
-def release(context: Context, model: str | None, by: Signer, reason: str, now: datetime) -> bool:
-    """Release the latch of a model, or of the installation; a second person does.
+def release(
+    context: Context,
+    model: str | None,
+    by: Signer,
+    reason: str,
+    now: datetime,
+    *,
+    site: str | None = None,
+) -> bool:
+    """Release the latch of a model, of a site, or of the installation; a second person does.
 
     Rollouts that the latch covered are on hold afterwards, and never run on by themselves.
 
@@ -62,7 +89,7 @@ def release(context: Context, model: str | None, by: Signer, reason: str, now: d
     SecondPersonNeeded
         If they armed it themselves.
     """
-    scope, key = _scope(model)
+    scope, key = _scope(model, site)
     with context.engine.begin() as conn:
         served = sorted(Routes(conn).current())
         latches = KillLatches(conn)
@@ -85,7 +112,7 @@ def release(context: Context, model: str | None, by: Signer, reason: str, now: d
 def _keep_holding(context: Context, conn: Connection, latch: KillLatch, now: datetime) -> None:
     """Put what the latch covers on hold, where no monitor came to do it."""
     for rollout in Rollouts(conn).all(running=True):
-        covered = is_killed([latch], rollout.model, rollout.version)
+        covered = covers_rollout(latch, rollout.model, rollout.version)
         if covered and HoldReason.KILLED not in rollout.state.hold_reasons:
             cause = f"{latch.armed_by} armed a kill latch: {latch.reason}"
             held = HeldReason(reason=HoldReason.KILLED, since=now, by=latch.armed_by, detail=cause)
@@ -104,7 +131,11 @@ def unserved(served: Sequence[str]) -> str:
     return f"Those served are {', '.join(served)}." if served else "No model is served."
 
 
-def _scope(model: str | None) -> tuple[KillScope, str]:
+def _scope(model: str | None, site: str | None) -> tuple[KillScope, str]:
+    if model is not None and site is not None:
+        raise OptionInvalid("site", site, "a latch is over a model or over a site, not both")
+    if site is not None:
+        return KillScope.SITE, site
     if model is None:
         return KillScope.INSTALLATION, EVERYTHING
     return KillScope.MODEL, model

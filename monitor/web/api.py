@@ -76,6 +76,12 @@ class KillChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(default=None, max_length=200, description="All models when absent.")
+    site: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="A unit, as requests name it: no model acts there. Then without a model.",
+    )
     reason: str = Field(min_length=1, max_length=2_000)
 
 
@@ -332,7 +338,9 @@ def get_latches(context: InContext) -> list[KillLatch]:
 @router.post("/kill/arm", tags=["kill"])
 def arm(context: InContext, by: By, change: KillChange) -> KillAnswer:
     """Let humans act at once."""
-    changed = kill_switch.arm(context.engine, change.model, by.name, change.reason, context.clock())
+    changed = kill_switch.arm(
+        context.engine, change.model, by.name, change.reason, context.clock(), site=change.site
+    )
     return KillAnswer(armed=True, changed=changed)
 
 
@@ -340,7 +348,7 @@ def arm(context: InContext, by: By, change: KillChange) -> KillAnswer:
 def release(context: InContext, by: By, change: KillChange) -> KillAnswer:
     """Release a latch: somebody else does than armed it, and rollouts stay on hold."""
     changed = kill_switch.release(
-        context, change.model, signer_of(by), change.reason, context.clock()
+        context, change.model, signer_of(by), change.reason, context.clock(), site=change.site
     )
     return KillAnswer(armed=False, changed=changed)
 

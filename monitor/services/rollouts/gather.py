@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.rollouts.evidence import Evidence, GatewaySeen
-from monitor.rollouts.kill import KillLatch, is_killed
+from monitor.rollouts.kill import KillLatch, covers_rollout
 from monitor.rollouts.rollout import Rollout
 from monitor.rollouts.verdict import Verdict
 from monitor.store.gateways import Gateways
@@ -56,5 +56,5 @@ def covering(conn: Connection, rollout: Rollout) -> tuple[KillLatch, ...]:
     return tuple(
         latch
         for latch in KillLatches(conn).armed()
-        if is_killed([latch], rollout.model, rollout.version)
+        if covers_rollout(latch, rollout.model, rollout.version)
     )

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.domain import Role
-from monitor.errors import PersonNeeded, RolloutRefused, SecondPersonNeeded
+from monitor.errors import OptionInvalid, PersonNeeded, RolloutRefused, SecondPersonNeeded
 from monitor.rollouts.signer import Signer
 from monitor.rollouts.state import HoldReason
 from monitor.rollouts.verdict import Outcome
 from monitor.services import kill_switch
 from monitor.services.register import register
 from monitor.services.rollouts import tell
+from monitor.services.status import look
 from tests.monitor.installation import write_bundle
 from tests.monitor.rollouts.field import BEN, EVE, NAME, Field
 
@@ -43,6 +44,35 @@ def test_a_released_rollout_is_on_hold_and_never_running(
     assert field.look() == []
     tell.resume(field.context, NAME, BEN, HoldReason.KILLED, "over", measure=field.measure)
     assert field.look() == ["advanced"]
+
+
+@pytest.mark.parametrize("monitor_looked", [True, False])
+def test_a_kill_at_one_site_holds_the_rollout_until_a_person_resumes_it(
+    field: Field, monitor_looked: bool
+) -> None:
+    field.start()
+    field.climb(2)
+    now = datetime.now(UTC)
+    kill_switch.arm(field.context.engine, None, "ben", "smoke", now, site="cam-03")
+    if monitor_looked:
+        assert field.look() == ["held"]
+        [line] = look(field.context).rollouts
+        assert [held.reason for held in line.held] == [HoldReason.KILLED]
+        with pytest.raises(RolloutRefused, match="its kill latch is still armed"):
+            tell.resume(field.context, NAME, BEN, HoldReason.KILLED, "x", measure=field.measure)
+    assert kill_switch.release(field.context, None, EVE, "over", now, site="cam-03")
+    assert field.rollout.state.hold_reasons == {HoldReason.KILLED}
+    field.say(Outcome.PASS)
+    assert field.look() == []
+    tell.resume(field.context, NAME, BEN, HoldReason.KILLED, "over", measure=field.measure)
+    assert field.look() == ["advanced"]
+
+
+def test_a_latch_is_over_a_model_or_over_a_site(field: Field) -> None:
+    with pytest.raises(OptionInvalid, match="not both"):
+        kill_switch.arm(
+            field.context.engine, "bears", "ben", "smoke", datetime.now(UTC), site="cam-03"
+        )
 
 
 def test_a_kill_of_another_model_holds_nothing_here(field: Field) -> None:
