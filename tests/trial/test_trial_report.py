@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from monitor.rollouts.gate import AgreementGate, Reaction
 from monitor.rollouts.plan import Mistake, Objective, Trial
+from monitor.services.gates.case_gates import judge_agreement
+from monitor.services.gates.decided import DecidedCase
+from monitor.services.gates.judging import Bar
 from monitor.services.trial.case import NOT_ANY_CLASS, TrialCase
+from monitor.services.trial.counting import first_of_episodes
 from monitor.services.trial.report import (
     ActionAlarm,
     alarm_of,
-    first_of_episodes,
     price,
     report,
 )
@@ -112,6 +116,63 @@ def test_twice_or_half_as_many_actions_raise_the_built_in_alarm(
 def test_an_episode_counts_once_with_its_first_case() -> None:
     cases = [_case(n, "black", "black", episode_id="one") for n in range(5)]
     assert [case.event_id for case in first_of_episodes(cases)] == ["event-0"]
+
+
+@pytest.mark.parametrize("drawn_with", [None, (0.1, 1.0)])
+def test_the_report_and_the_gate_say_the_same_of_the_same_cases(
+    drawn_with: tuple[float, ...] | None,
+) -> None:
+    """Bursts of very different length, whose cases agree alike; some with a changing mind."""
+    rng = np.random.default_rng(7)
+    cases: list[TrialCase] = []
+    for episode in range(120):
+        right = rng.random() < 0.8
+        for _ in range(int(rng.integers(1, 12))):
+            said = right ^ (rng.random() < 0.2)
+            chance = None if drawn_with is None else drawn_with[int(rng.integers(2))]
+            cases.append(
+                _case(
+                    len(cases),
+                    "black" if said else "grizzly",
+                    "black",
+                    episode_id=f"episode-{episode}",
+                    inclusion_probability=chance,
+                )
+            )
+    shown = report(BEARS, cases, VOCABULARY).agreement
+    asked = AgreementGate(
+        id="agreement",
+        on_fail=Reaction.HOLD,
+        min_n=10,
+        min_lower_bound=0.6,
+        min_class_recall=0.5,
+    )
+    bar = Bar(alpha=0.05, alpha_failing=0.05, min_n=10, elapsed_s=60.0)
+    judged = judge_agreement(asked, [_decided(case) for case in cases], bar, elsewhere=0)
+
+    assert (judged.n, shown.cases) == (120, 120)
+    assert judged.estimate == pytest.approx(shown.raw.estimate)
+    assert shown.raw.low <= (shown.raw.estimate or 0.0) <= shown.raw.high
+    if drawn_with is None:
+        first = [case.agreed for case in first_of_episodes(cases)]
+        assert shown.raw.estimate == pytest.approx(np.mean(first))
+    else:
+        assert shown.raw.estimate != pytest.approx(shown.agreed / shown.cases)
+
+
+def _decided(case: TrialCase) -> DecidedCase:
+    return DecidedCase(
+        event_id=case.event_id,
+        episode_id=case.episode_id,
+        arm=None,
+        prediction=case.prediction,
+        label=case.human,
+        inclusion_probability=case.inclusion_probability,
+        model_acts=case.model_acts,
+        human_acts=case.human_acts,
+        acted=False,
+        by_model=False,
+    )
 
 
 @pytest.mark.statistics

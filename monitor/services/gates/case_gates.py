@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from monitor.rollouts.gate import AgreementGate, ModelErrorGate
 from monitor.rollouts.verdict import Outcome
@@ -14,6 +13,7 @@ from monitor.services.gates.judging import (
     judge_share,
     unknown,
 )
+from monitor.services.trial.counting import counted, weights
 from monitor.stats.gates.bounded_mean import judge_mean
 from monitor.stats.gates.evidence import Evidence
 from monitor.stats.gates.share_limit import judge_share as share_evidence
@@ -62,14 +62,11 @@ def judge_agreement(
 ) -> Judged:
     """Judge how often the model says what the human decided, and each class's recall.
 
-    Cases of one episode count as one unit, with the share of them that agree. Where cases were
-    drawn with recorded chances, those alone count, each weighted by the inverse of its chance.
+    What counts is said in `monitor.services.trial.counting`, as the trial's report counts it.
     """
-    drawn = [case for case in cases if case.inclusion_probability is not None]
-    counted = drawn or list(cases)
-    found = _agreement(gate, counted, bar, weighted=bool(drawn))
+    kept = counted(cases)
     overall = judge_share(
-        found,
+        _agreement(kept, gate.min_lower_bound, bar.alpha, bar.alpha_failing),
         bar,
         limit=gate.min_lower_bound,
         wants_more=True,
@@ -79,57 +76,40 @@ def judge_agreement(
     if not cases and elsewhere:
         about = f"; the {elsewhere} decisions there are, are about nothing it answered in this step"
         return unknown(overall.reason + about)
-    if gate.min_class_recall is None or found.n < bar.min_n:
+    if gate.min_class_recall is None or len(kept) < bar.min_n:
         return overall
-    return _with_recall(overall, _recalls(gate.min_class_recall, counted, bar))
+    return _with_recall(overall, _recalls(gate.min_class_recall, kept, bar))
 
 
 def _agreement(
-    gate: AgreementGate, cases: Sequence[DecidedCase], bar: Bar, *, weighted: bool
+    cases: Sequence[DecidedCase], limit: float, passing: float, failing: float
 ) -> Evidence:
+    """Weigh what cases that count say of the share of agreements."""
     agree = np.array([case.prediction == case.label for case in cases], dtype=np.float64)
-    if weighted:
-        chances = np.array([case.inclusion_probability or 1.0 for case in cases])
-        return judge_mean(
-            agree,
-            1 / chances,
-            gate.min_lower_bound,
-            above=bar.alpha,
-            below=bar.alpha_failing,
-            least=float(chances.min()),
-        )
-    k, n = per_episode(cases, agree)
-    return share_evidence(k, n, gate.min_lower_bound, above=bar.alpha, below=bar.alpha_failing)
-
-
-def per_episode(cases: Sequence[DecidedCase], values: npt.NDArray[np.float64]) -> tuple[float, int]:
-    """Sum the mean value of each episode; give the sum and the number of episodes."""
-    _, place = np.unique([case.episode_id for case in cases], return_inverse=True)
-    if not len(place):
-        return 0.0, 0
-    means = np.bincount(place, weights=values) / np.bincount(place)
-    return float(means.sum()), len(means)
+    drawn = weights(cases)
+    if drawn is None:
+        return share_evidence(float(agree.sum()), len(agree), limit, above=passing, below=failing)
+    return judge_mean(
+        agree, drawn, limit, above=passing, below=failing, least=float(1 / drawn.max())
+    )
 
 
 def _recalls(limit: float, cases: Sequence[DecidedCase], bar: Bar) -> dict[str, Judged]:
-    """Judge the classes with enough cases; they share the α of a failure."""
+    """Judge the classes with enough cases that count; they share the α of a failure."""
     by_class: dict[str, list[DecidedCase]] = {}
     for case in cases:
         by_class.setdefault(case.label, []).append(case)
     asked = {name: mine for name, mine in by_class.items() if len(mine) >= CLASS_MIN_N}
     found = {}
     for name, mine in sorted(asked.items()):
-        right = np.array([case.prediction == name for case in mine], dtype=np.float64)
-        k, n = per_episode(mine, right)
         share = Bar(
             alpha=bar.alpha,
             alpha_failing=bar.alpha_failing / len(asked),
             min_n=1,
             elapsed_s=bar.elapsed_s,
         )
-        evidence = share_evidence(k, n, limit, above=share.alpha, below=share.alpha_failing)
         found[name] = judge_share(
-            evidence,
+            _agreement(mine, limit, share.alpha, share.alpha_failing),
             share,
             limit=limit,
             wants_more=True,

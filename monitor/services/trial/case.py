@@ -31,6 +31,8 @@ class TrialCase:
     """Whether any frame pulls a lever."""
     human_acts: bool
     """Whether what the human decided is what a lever is for."""
+    inclusion_probability: float | None = None
+    """Chance with which it was drawn for deciding; None when nobody drew."""
     second: str | None = None
     """What a second reader said, blind."""
     truth: str | None = None

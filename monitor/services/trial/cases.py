@@ -101,6 +101,7 @@ def _case(plan: RolloutPlan, frames: Sequence[Mapping[str, Any]], decision: Deci
         picture=row["payload_ref"],
         human=decision.label,
         human_by=decision.decided_by,
+        inclusion_probability=decision.inclusion_probability,
         model_acts=any(would_act(plan, frame) for frame in frames),
         human_acts=any(lever.prediction == decision.label for lever in plan.levers),
     )

@@ -20,7 +20,8 @@ from monitor.services.context import Context
 from monitor.services.seals import veiled
 from monitor.services.trial.case import TrialCase
 from monitor.services.trial.cases import read_cases
-from monitor.services.trial.report import ActionAlarm, TrialReport, first_of_episodes, report
+from monitor.services.trial.counting import first_of_episodes
+from monitor.services.trial.report import ActionAlarm, TrialReport, report
 from monitor.services.trial.show import find_attempt, vocabulary_of
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles

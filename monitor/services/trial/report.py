@@ -1,13 +1,12 @@
 """What a shadow trial shows: model, manual process and adjudicated truth, side by side.
 
-Every interval holds at every look, each by itself with its own α. Cases of one episode depend on
-each other, so an episode counts once, with its first decided case. Errors and costs are weighted by
-the inverse of the chance with which a case was adjudicated.
+Every interval holds at every look, each by itself with its own α. What counts as agreement is said
+in `monitor.services.trial.counting`, as the gate counts it. Errors and costs are weighted by the
+inverse of the chance with which a case was adjudicated.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -15,10 +14,11 @@ import numpy.typing as npt
 
 from monitor.rollouts.plan import Objective, RolloutPlan
 from monitor.services.trial.case import TrialCase
+from monitor.services.trial.counting import counted, weights
 from monitor.stats.gates.paired_ratio import paired_ratio
 from monitor.stats.gates.rate_ratio import Ratio
 from monitor.stats.proportion import proportion_sequence
-from monitor.stats.trial.agreement import Agreement, agreement
+from monitor.stats.trial.agreement import Agreement, Coefficient, agreement
 from monitor.stats.weighted_mean import WeightedShare, weighted_share
 
 HALVED, DOUBLED = 0.5, 2.0
@@ -70,7 +70,7 @@ class TrialReport:
     """What counts: one a run of frames."""
     alpha: float
     agreement: Agreement
-    """Model with the manual process."""
+    """Model with the manual process; the raw one is weighted where cases were drawn."""
     ceiling: Agreement
     """A second reader with the manual process: no model need agree better than people do."""
     vocabulary: tuple[str, ...]
@@ -113,22 +113,22 @@ def report(
     alpha
         Of each interval.
     """
-    counted = first_of_episodes(cases)
-    classes = _classes(vocabulary, counted)
-    confusion = _confusion(classes, ((case.prediction, case.human) for case in counted))
-    second = [(case.second, case.human) for case in counted if case.second is not None]
+    kept = counted(cases)
+    classes = _classes(vocabulary, kept)
+    confusion = _confusion(classes, ((case.prediction, case.human) for case in kept))
+    second = [(case.second, case.human) for case in kept if case.second is not None]
     actions = _actions(cases, alpha)
-    settled = [case for case in counted if case.truth is not None and case.chance is not None]
+    settled = [case for case in kept if case.truth is not None and case.chance is not None]
     return TrialReport(
         cases=len(cases),
-        episodes=len(counted),
+        episodes=len(kept),
         alpha=alpha,
-        agreement=agreement(confusion, alpha),
+        agreement=_weighted(agreement(confusion, alpha), kept, alpha),
         ceiling=agreement(_confusion(classes, second), alpha),
         vocabulary=tuple(classes),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        by_class=_by_class(counted, alpha),
-        by_segment=_by_segment(counted, alpha),
+        by_class=_by_class(kept, alpha),
+        by_segment=_by_segment(kept, alpha),
         model_error=_error(settled, lambda case: case.prediction, alpha),
         human_error=_error(settled, lambda case: case.human, alpha),
         cost_unit=plan.objective.unit,
@@ -142,14 +142,6 @@ def report(
             )
         ),
     )
-
-
-def first_of_episodes(cases: Iterable[TrialCase]) -> list[TrialCase]:
-    """Keep the first decided case of each episode."""
-    first: dict[str, TrialCase] = {}
-    for case in cases:
-        first.setdefault(case.episode_id, case)
-    return list(first.values())
 
 
 def price(objective: Objective, truth: str, said: str) -> float:
@@ -200,27 +192,39 @@ def _confusion(
     return table
 
 
+def _weighted(found: Agreement, cases: Sequence[TrialCase], alpha: float) -> Agreement:
+    drawn = weights(cases)
+    if drawn is None:
+        return found
+    share = _share("", cases, alpha)
+    return replace(found, raw=Coefficient(estimate=share.estimate, low=share.low, high=share.high))
+
+
 def _by_class(cases: Sequence[TrialCase], alpha: float) -> tuple[Share, ...]:
-    counts = Counter(case.human for case in cases)
-    agreed = Counter(case.human for case in cases if case.agreed)
-    return tuple(_share(name, agreed[name], counts[name], alpha) for name in sorted(counts))
+    by_class: dict[str, list[TrialCase]] = {}
+    for case in cases:
+        by_class.setdefault(case.human, []).append(case)
+    return tuple(_share(name, mine, alpha) for name, mine in sorted(by_class.items()))
 
 
 def _by_segment(cases: Sequence[TrialCase], alpha: float) -> tuple[Share, ...]:
-    counts: Counter[str] = Counter()
-    agreed: Counter[str] = Counter()
+    by_segment: dict[str, list[TrialCase]] = {}
     for case in cases:
         for name, value in case.segment.items():
-            counts[f"{name}={value}"] += 1
-            agreed[f"{name}={value}"] += case.agreed
-    largest = [name for name, _ in counts.most_common(MOST_SEGMENTS)]
-    return tuple(_share(name, agreed[name], counts[name], alpha) for name in sorted(largest))
+            by_segment.setdefault(f"{name}={value}", []).append(case)
+    largest = sorted(by_segment, key=lambda name: (-len(by_segment[name]), name))[:MOST_SEGMENTS]
+    return tuple(_share(name, by_segment[name], alpha) for name in sorted(largest))
 
 
-def _share(name: str, agreed: int, cases: int, alpha: float) -> Share:
-    low, high = proportion_sequence(agreed, cases, alpha)
-    estimate = agreed / cases if cases else None
-    return Share(name=name, cases=cases, estimate=estimate, low=low, high=high)
+def _share(name: str, cases: Sequence[TrialCase], alpha: float) -> Share:
+    agreed, drawn = np.array([case.agreed for case in cases], dtype=np.float64), weights(cases)
+    if drawn is not None and (found := weighted_share(drawn, drawn * agreed, alpha)) is not None:
+        return Share(
+            name=name, cases=len(cases), estimate=found.estimate, low=found.low, high=found.high
+        )
+    low, high = proportion_sequence(int(agreed.sum()), len(cases), alpha)
+    estimate = float(agreed.mean()) if len(cases) else None
+    return Share(name=name, cases=len(cases), estimate=estimate, low=low, high=high)
 
 
 def _error(
