@@ -255,6 +255,58 @@ _WINDOWS = Row(
     ),
 )
 
+_LAST_REPORT = stored("fieldwatch_report_last_success_timestamp_seconds")
+
+_REPORTS = Row(
+    title="Reports by Evidently",
+    panels=(
+        chart(
+            replace(
+                _CHART,
+                title="Age of the last report, in intervals",
+                about="How long ago the last scheduled report of a model was made, as a multiple "
+                "of the time between two; drawn up to 10. Up to 1 is normal; past 3 a ticket "
+                "opens.",
+                width=12,
+                decimals=1,
+                steps=((3, ORANGE),),
+                alerts=("FieldwatchReportStale",),
+                empty="No reports are made",
+            ),
+            Query(
+                f"clamp_max((time() - max by (model) ({_LAST_REPORT})) / "
+                f"max by (model) ({stored('fieldwatch_report_interval_seconds')}), 10)",
+                "{{model}}",
+            ),
+        ),
+        coloured(
+            chart(
+                replace(
+                    _CHART,
+                    title="Reports by outcome",
+                    about="Reports a second on all monitors, by what they say or why there is "
+                    "none. They explain and never page: nothing else waits for one.",
+                    width=12,
+                    unit="cps",
+                ),
+                Query(
+                    f"sum by (outcome) (rate(fieldwatch_report_runs_total{{{PROCESS}}}{RATE}))",
+                    "{{outcome}}",
+                ),
+                stacked=True,
+            ),
+            {
+                "no_drift": GREEN,
+                "drift": BLUE,
+                "inconclusive": YELLOW,
+                "timeout": ORANGE,
+                "memory": ORANGE,
+                "failed": RED,
+            },
+        ),
+    ),
+)
+
 _STORES = Row(
     title="Stores: what came in, and what was taken up",
     panels=(
@@ -375,6 +427,6 @@ BOARD = Board(
     title="Monitor",
     about="Does what watches run: jobs, windows, stores, and people who look.",
     choices=(*processes("monitor"), MODELS),
-    rows=(_NOW, _JOBS, _WINDOWS, _STORES, _PEOPLE),
+    rows=(_NOW, _JOBS, _WINDOWS, _STORES, _PEOPLE, _REPORTS),
     since="now-3h",
 )
