@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 TIMED := .ci/timed
 
-.PHONY: help demo test install lint types contract tests unit stores statistics torch servers dashboards pins bench-peers secrets clean
+.PHONY: help demo test install lint types contract tests unit stores statistics torch servers dashboards pictures pins bench-peers secrets clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -71,6 +71,11 @@ servers: install ## Real processes, killed and restarted; the demo's story
 
 dashboards: install ## Write Grafana's dashboards anew from their code
 	@$(BIN)/python -m dashboards.grafana.boards $(ARGS)
+
+pictures: install ## Draw the dashboards in Chromium from a story's Prometheus (needs both, Node 20 and npm)
+	@cd dashboards/draw && { test -d node_modules || npm ci; } && npm run build
+	@$(ONE_THREAD) $(BIN)/python -m benchmarks.story_boards --home .fieldwatch-boards -- \
+		node dashboards/draw/draw.mjs --to .fieldwatch-boards/pictures --small dashboards/grafana/pictures
 
 pins: ## Renew the pinned requirements from the ranges in pyproject.toml
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra train --extra reports --extra dev --constraint .ci/pins.in -o requirements.txt pyproject.toml

@@ -9,8 +9,9 @@ then drawn from that (`make pictures`), or the Prometheus is left running to loo
     python -m benchmarks.story_boards --home /tmp/boards            # plays, unless it was played
     python -m benchmarks.story_boards --home /tmp/boards -- COMMAND # and runs COMMAND beside it
 
-COMMAND finds `PROMETHEUS`, the address, and the moments `BEGAN`, `ALARMED` (the alarm stands) and
-`RETRIED` (the next attempt runs), in seconds since 1970, in its environment.
+COMMAND finds `PROMETHEUS`, the address, `SCRAPE`, the seconds between two scrapes, and the moments
+`FROM` (the beginning), `TO` (the alarm stands) and `TO_rollout` (the next attempt runs), in seconds
+since 1970, in its environment: what ``dashboards/draw/draw.mjs`` wants.
 """
 
 import argparse
@@ -106,17 +107,17 @@ def play(home: Path, seed: int) -> None:
             _mistakes(yard),
             People(yard, field, traffic, NAME) as people,
         ):
-            moments = {"BEGAN": time.time()}
+            moments = {"FROM": time.time()}
             time.sleep(OBSERVED_S)
             _start(home, yard, people)
             corrupted_camera(Story("boards", yard, field, traffic, people))
             time.sleep(AFTERWARDS_S)
-            moments["ALARMED"] = time.time()
+            moments["TO"] = time.time()
             traffic.remove_camera()
             words = ("rollout", "retry", NAME, "--reason", "the camera is mended")
             yard.command(*words, key=people.keys["anna"])
             time.sleep(RETRIED_S)
-            moments["RETRIED"] = time.time()
+            moments["TO_rollout"] = time.time()
     (home / MOMENTS).write_text(json.dumps(moments))
 
 
@@ -134,13 +135,13 @@ def _start(home: Path, yard: Yard, people: People) -> None:
 
 @contextmanager
 def _mistakes(yard: Yard) -> Iterator[None]:
-    """Send, every few seconds, what is no picture, and a key that is none."""
+    """Send, every second, what is no picture, and a key that is none."""
     leaving = threading.Event()
     url, key = f"{yard.addresses.gateway.url}/predict", yard.make_key("a script", "service")
 
     def send() -> None:
         with httpx.Client(timeout=10) as client:
-            while not leaving.wait(4):
+            while not leaving.wait(1):
                 file = {"file": ("note.txt", b"not a picture")}
                 client.post(url, headers={"X-API-Key": key}, files=file)
                 client.post(url, headers={"X-API-Key": "mistyped"}, files=file)
@@ -182,7 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         play(home, options.seed)
     moments = json.loads((home / MOMENTS).read_text())
     with prometheus(home, "scrape_configs: []\n") as url:
-        seen = {"PROMETHEUS": url} | {name: str(at) for name, at in moments.items()}
+        seen = {"PROMETHEUS": url, "SCRAPE": str(SCRAPE_S)} | {
+            name: str(at) for name, at in moments.items()
+        }
         if options.command:
             return subprocess.run(options.command, env=os.environ | seen, check=False).returncode
         print(f"{url} holds the story; interrupt to end it. {seen}", flush=True)

@@ -36,6 +36,7 @@ DIFFERENCE = "a window that differs from the reference"
 ROLLOUT = "a rollout that runs"
 COMPARED = "a rollout whose gates measure agreement and action rate"
 SUPERVISED = "a rollout in a stage that asks for a supervisor"
+HELD = "a rollout that is held"
 ROLLED_BACK = "a rollout that was rolled back"
 REVIEWS = "an open item of the review queue"
 KNOWN = "decisions, or an estimate, that make the accuracy known"
@@ -51,20 +52,21 @@ EMPTY_IN_HEALTH: Mapping[str, str] = {
     "overview / Accuracy, with its 95 % interval": KNOWN,
     "domain-shift / It began": ALARM,
     "domain-shift / Open alarms": ALARM,
+    "domain-shift / Alarms": ALARM,
     "domain-shift / What differs by more than chance": DIFFERENCE,
     "domain-shift / Classes and segments": DIFFERENCE,
     "domain-shift / Segments: the strongest value of each": SEGMENTS,
-    "domain-shift / Streams of single segment values": SEGMENTS,
+    "domain-shift / Segment values watched": SEGMENTS,
     "domain-shift / variable segment": SEGMENTS,
-    "rollout / Status of the last attempt": ROLLOUT,
-    "rollout / Supervisor silent for": SUPERVISED,
+    "rollout / Last attempt": ROLLOUT,
+    "rollout / Supervisor silent": SUPERVISED,
     "rollout / Last rollback": ROLLED_BACK,
     "rollout / Stage and status / B": ROLLOUT,
     "rollout / What the gates of this step say": ROLLOUT,
     "rollout / What each gate said": ROLLOUT,
     "rollout / Agreement with people": COMPARED,
     "rollout / Actions of the model for one of people": COMPARED,
-    "rollout / Held for": ROLLOUT,
+    "rollout / Held for": HELD,
     "rollout / Supervisor": SUPERVISED,
     "monitor / Oldest review": REVIEWS,
     "monitor / Oldest review, by reason": REVIEWS,

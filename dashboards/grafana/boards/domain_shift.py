@@ -41,12 +41,17 @@ SHARES = (
     (limit("FieldwatchFlaggedShareSlow"), ORANGE),
     (limit("FieldwatchFlaggedShareFast"), RED),
 )
+SEGMENT = 'segment=~"$segment"'
 _TILE = Place(title="", about="", width=4, height=4)
 
 
 def _p_values(channel: str) -> str:
     series = f'fieldwatch_p_value_bucket{{{MODEL}, channel="{channel}", le!="+Inf"}}'
-    return f"sum by (le) (increase({series}[$__rate_interval]))"
+    every = f'fieldwatch_p_value_count{{{MODEL}, channel="{channel}"}}'
+    return (
+        f"sum by (le) (increase({series}[$__rate_interval])) "
+        f"/ on () group_left () sum(increase({every}[$__rate_interval]))"
+    )
 
 
 def _at_most(p: str) -> str:
@@ -65,7 +70,8 @@ def _effect(kind: str, bound: str = "estimate") -> str:
 def _differing(bound: str) -> str:
     """Take the effects that differ by more than chance."""
     differs = f"max by (model, kind, subject) ({stored('fieldwatch_window_differs')}) == 1"
-    return f"{_effect('.+', bound)} and ({differs})"
+    found = f"{_effect('.+', bound)} and ({differs})"
+    return f'label_replace({found}, "subject", "all inputs", "subject", "")'
 
 
 def _of_streams(metric: str) -> str:
@@ -122,7 +128,7 @@ _NOW = Row(
                 unit="percentunit",
                 decimals=1,
                 steps=SHARES,
-                empty="too few inputs",
+                empty="too few",
                 alerts=("FieldwatchFlaggedShareSlow", "FieldwatchFlaggedShareFast"),
             ),
             f"max({stored('fieldwatch_window_flagged_share', bound='estimate')})",
@@ -130,10 +136,10 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Differences in the last window",
-                about="Properties, classes, segments and embeddings that differ from the reference "
-                "by more than chance, corrected for how many are looked at. They explain; they "
-                "never page. One now and then is nothing.",
+                title="Differences",
+                about="Properties, classes, segments and embeddings of the last window that "
+                "differ from the reference by more than chance, corrected for how many are looked "
+                "at. They explain; they never page. One now and then is nothing.",
                 decimals=0,
                 steps=((1, YELLOW),),
             ),
@@ -164,6 +170,7 @@ _WHEN = Row(
                 width=14,
                 height=7,
                 words=SEVERITIES,
+                empty="No alarm was open",
                 links=(ALARMS,),
                 alerts=("FieldwatchNovelty", "FieldwatchDomainDrift", "FieldwatchDriftTicket"),
             ),
@@ -172,8 +179,8 @@ _WHEN = Row(
         sheet(
             Place(
                 title="Open alarms",
-                about="What stands open now and since when; empty is normal. The onset is the best "
-                "guess of when the change happened.",
+                about="What stands open now and since when; empty is normal. The onset is the "
+                "best guess of when the change happened.",
                 width=10,
                 height=7,
                 empty="No alarm is open",
@@ -198,7 +205,7 @@ _WHEN = Row(
             ),
             Query(OPEN),
             Query(f"({OPEN}) * on (model, kind) group_left () ({BEGAN})"),
-            by="Severity",
+            by=("Severity", False),
         ),
     ),
 )
@@ -216,6 +223,7 @@ _FLAGGED = Row(
                 unit="percentunit",
                 steps=SHARES,
                 least=0,
+                reach=1.1 * limit("FieldwatchFlaggedShareSlow"),
                 links=(LOOK,),
                 alerts=("FieldwatchFlaggedShareSlow", "FieldwatchFlaggedShareFast"),
             ),
@@ -232,6 +240,7 @@ _FLAGGED = Row(
                 "is there. More of *semantic*: things unknown. More of *domain*: other conditions.",
                 unit="percentunit",
                 least=0,
+                reach=0.1,
                 steps=((0.05, GREY),),
             ),
             Query(_at_most("0.05"), "{{channel}}"),
@@ -239,12 +248,12 @@ _FLAGGED = Row(
         heat(
             Place(
                 title="Semantic p-values",
-                about="How many inputs had a p-value up to each row's edge, and above the row "
-                "below. In domain all values are alike likely: the ten rows from 0.1 up are of one "
-                "shade, and the narrow ones below fade out. A dark band at the bottom is inputs "
-                "unlike anything in training. Exemplars carry the event's id.",
+                about="Share of inputs whose p-value is at most each row's edge, and above the "
+                "row below. In domain all values are alike likely: the rows from 0.1 up are of "
+                "one shade, and the narrow ones below fade out. A strong band at the bottom is "
+                "inputs unlike anything in training. Exemplars carry the event's id.",
                 height=9,
-                decimals=0,
+                unit="percentunit",
                 alerts=("FieldwatchNovelty",),
             ),
             Query(_p_values("semantic"), "{{le}}", exemplar=True),
@@ -253,10 +262,10 @@ _FLAGGED = Row(
             Place(
                 title="Domain p-values",
                 about="As beside, of the channel that looks at conditions: light, blur, another "
-                "camera. Dark at the bottom is a change of conditions; dark at the top alone is "
+                "camera. A strong band at the bottom is a change of conditions; at the top alone, "
                 "inputs that are too much like each other.",
                 height=9,
-                decimals=0,
+                unit="percentunit",
                 alerts=("FieldwatchDomainDrift",),
             ),
             Query(_p_values("domain"), "{{le}}", exemplar=True),
@@ -271,11 +280,13 @@ _EVIDENCE = Row(
             Place(
                 title="Certified streams",
                 about="Log evidence over log threshold. In health it stays low and falls back; at "
-                "1 an alarm opens and the stream begins again. The guarantee is for these: the "
-                "mean time to a false alarm is at least what was set.",
+                "1 an alarm opens and the stream begins again, often so soon that no scrape sees "
+                "the 1: the alarms above do. The guarantee is for these: the mean time to a false "
+                "alarm is at least what was set.",
                 width=8,
                 steps=((1, RED),),
                 least=0,
+                reach=1.05,
                 links=(LOOK,),
                 alerts=("FieldwatchNovelty", "FieldwatchDomainDrift", "FieldwatchDriftTicket"),
             ),
@@ -289,6 +300,7 @@ _EVIDENCE = Row(
                 width=8,
                 steps=((1, YELLOW),),
                 least=0,
+                reach=1.05,
                 links=(LOOK,),
             ),
             Query(
@@ -305,11 +317,12 @@ _EVIDENCE = Row(
                 width=8,
                 steps=((1, RED),),
                 least=0,
+                reach=1.05,
                 empty="no segments are watched",
                 links=(("Where it is (with a key)", "${console}/v1/affected"),),
             ),
             Query(
-                stored("fieldwatch_segment_evidence_ratio", 'segment=~"$segment"'),
+                stored("fieldwatch_segment_evidence_ratio", SEGMENT),
                 "{{segment}} {{stream}} ({{mode}})",
             ),
         ),
@@ -318,7 +331,7 @@ _EVIDENCE = Row(
                 title="Streams",
                 about="Where every stream of all traffic stands. *Weight* is its part of the "
                 "false-alarm budget; charts hold none. *Episodes* are counted since it last began.",
-                width=16,
+                width=17,
                 height=9,
             ),
             (
@@ -341,34 +354,26 @@ _EVIDENCE = Row(
             Query(f"max by (model, stream, mode) ({stored('fieldwatch_stream_evidence_ratio')})"),
             Query(_of_streams("fieldwatch_stream_episodes")),
             Query(_of_streams("fieldwatch_stream_weight")),
-            by="Evidence",
+            by=("Evidence", True),
         ),
-        bars(
+        sheet(
             Place(
-                title="Streams of single segment values",
-                about="How many values are watched one by one. Beyond the most that may be watched "
-                "they are counted as excluded.",
-                width=4,
+                title="Segment values watched",
+                about="How many values of each segment are watched one by one, and how. Beyond "
+                "the most that may be watched they are counted as left out: see *Monitor*.",
+                width=7,
                 height=9,
-                decimals=0,
-                empty="none",
+                empty="No segments are watched",
+            ),
+            (
+                Column(of="model", title="Model"),
+                Column(of="segment", title="Segment"),
+                Column(of="mode", title="Mode"),
+                Column(of="A", title="Values", decimals=0),
             ),
             Query(
-                stored("fieldwatch_segments_watched", 'segment=~"$segment"'),
-                "{{segment}} ({{mode}})",
+                f"max by (model, segment, mode) ({stored('fieldwatch_segments_watched', SEGMENT)})"
             ),
-        ),
-        bars(
-            Place(
-                title="Left out by the detectors",
-                about="Observations the detectors left out or did not trust in full, since the "
-                "model was first served. 0 is normal; what is left out is never taken for healthy.",
-                width=4,
-                height=9,
-                decimals=0,
-                steps=((1, YELLOW),),
-            ),
-            Query(stored("fieldwatch_observations_excluded"), "{{cause}}"),
         ),
     ),
 )
@@ -413,22 +418,23 @@ _EFFECTS = Row(
         sheet(
             Place(
                 title="What differs by more than chance",
-                about="Differences that hold after correcting for how many are looked at, with the "
-                "lower end of their 95 % interval; each in the unit of its kind. Empty is normal.",
+                about="Differences that hold after correcting for how many are looked at, with "
+                "the lower end of their 95 % interval; each in the unit of its kind. Empty is "
+                "normal.",
                 width=8,
                 height=9,
                 empty="Nothing differs",
             ),
             (
-                Column(of="model", title="Model"),
-                Column(of="kind", title="Kind"),
+                Column(of="model", title="Model", width=85),
+                Column(of="kind", title="Kind", width=140),
                 Column(of="subject", title="Subject"),
-                Column(of="A", title="Effect", decimals=2),
-                Column(of="B", title="At least", decimals=2),
+                Column(of="A", title="Effect", decimals=2, width=75),
+                Column(of="B", title="At least", decimals=2, width=80),
             ),
             Query(_differing("estimate")),
             Query(_differing("low")),
-            by="Effect",
+            by=("Effect", True),
         ),
         chart(
             Place(

@@ -19,7 +19,7 @@ from dashboards.grafana.boards.panels import (
     heat,
     tile,
 )
-from dashboards.grafana.boards.signals import ACTORS, MODEL, PROCESS
+from dashboards.grafana.boards.signals import ACTORS, MODEL, PROCESS, REASONS
 
 OF_GATEWAY = f"{PROCESS}, {MODEL}"
 ERRORS = (
@@ -71,9 +71,9 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Errors, 5 minutes",
-                about="Share of requests that failed or were turned away. The objective is 99.5 % "
-                "answered; colours are those of the slow and the fast alert.",
+                title="Errors",
+                about="Share of requests that failed or were turned away within 5 minutes. The "
+                "objective is 99.5 % answered; colours are those of the slow and the fast alert.",
                 unit="percentunit",
                 decimals=2,
                 steps=ERRORS,
@@ -84,7 +84,7 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Half are answered within",
+                title="p50",
                 about="Median time from the last byte of a request to its answer.",
                 unit="s",
             ),
@@ -93,7 +93,7 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="99 % are answered within",
+                title="p99",
                 about="Of 100 requests 99 are answered within this time; the objective is half a "
                 "second.",
                 unit="s",
@@ -103,7 +103,7 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Models not ready",
+                title="Not ready",
                 about="Routed bundles that a gateway has not loaded: missing, damaged or not "
                 "trusted. 0 is normal.",
                 decimals=0,
@@ -129,8 +129,8 @@ _NOW = Row(
             replace(
                 _TILE,
                 title="Records waiting",
-                about="Records accepted and not yet in the events table, on all gateways. They are "
-                "safe on disk; thousands mean that the store is slow or away.",
+                about="Records accepted and not yet in the events table, on all gateways. They "
+                "are safe on disk; thousands mean that the store is slow or away.",
                 steps=((limit("FieldwatchRecorderBacklog"), ORANGE),),
                 alerts=("FieldwatchRecorderBacklog",),
             ),
@@ -139,9 +139,9 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Records lost, 1 hour",
-                about="Answers that went out without a record, and without action. Always 0, "
-                "unless a disk is full or broken.",
+                title="Records lost",
+                about="Answers that went out without a record, and without action, within an "
+                "hour. Always 0, unless a disk is full or broken.",
                 decimals=0,
                 steps=((1, RED),),
                 alerts=("FieldwatchEventsLost",),
@@ -172,11 +172,12 @@ _RATE = Row(
             replace(
                 _CHART,
                 title="Share of requests that failed",
-                about="Over 5 minutes, 1 hour and 6 hours. A page needs the hour and the 5 minutes "
-                "above the upper line; a ticket 6 hours and 30 minutes above the lower one. Near 0 "
-                "is normal.",
+                about="Over 5 minutes, 1 hour and 6 hours. A page needs the hour and the 5 "
+                "minutes above the upper line; a ticket 6 hours and 30 minutes above the lower "
+                "one. Near 0 is normal.",
                 unit="percentunit",
                 steps=ERRORS,
+                reach=0.08,
                 alerts=("FieldwatchGatewayErrorsSlow", "FieldwatchGatewayErrorsFast"),
             ),
             *_burn("fieldwatch_requests_errors"),
@@ -240,6 +241,7 @@ _DURATION = Row(
                 "above the lower one.",
                 unit="percentunit",
                 steps=SLOW,
+                reach=0.16,
                 alerts=("FieldwatchGatewayLatencySlow", "FieldwatchGatewayLatencyFast"),
             ),
             *_burn("fieldwatch_requests_slow"),
@@ -254,17 +256,16 @@ _BATCHES = Row(
             replace(
                 _CHART,
                 title="Inputs in a forward pass",
-                about="Mean and 90th percentile. Near 1 is normal at low rates; large batches keep "
-                "up with many requests at the cost of some milliseconds.",
+                about="On average. Near 1 is normal at low rates; large batches keep up with many "
+                "requests at the cost of some milliseconds.",
                 decimals=1,
                 height=7,
             ),
             Query(
                 f"{_rate('fieldwatch_batch_size_sum', 'model')} / "
                 f"{_rate('fieldwatch_batch_size_count', 'model')}",
-                "{{model}} mean",
+                "{{model}}",
             ),
-            Query(_quantile(0.9, "fieldwatch_batch_size"), "p90"),
         ),
         chart(
             replace(
@@ -280,17 +281,21 @@ _BATCHES = Row(
                 "{{instance}} {{model}}",
             ),
         ),
-        chart(
-            replace(
-                _CHART,
-                title="Predictions by class",
-                about="Inputs predicted a second. *_sealed* stands for the class while a model is "
-                "in shadow: nobody may see it. A mix that changes shows as class shift.",
-                unit="reqps",
-                height=7,
+        coloured(
+            chart(
+                replace(
+                    _CHART,
+                    title="Predictions by class",
+                    about="Inputs predicted a second. *_sealed* stands for the class while a "
+                    "model is in shadow: nobody may see it. A mix that changes shows as class "
+                    "shift.",
+                    unit="reqps",
+                    height=7,
+                ),
+                Query(_rate("fieldwatch_predictions_total", "prediction"), "{{prediction}}"),
+                stacked=True,
             ),
-            Query(_rate("fieldwatch_predictions_total", "prediction"), "{{prediction}}"),
-            stacked=True,
+            {"_sealed": GREY},
         ),
     ),
 )
@@ -355,17 +360,21 @@ _ROUTING = Row(
             ),
             ACTORS,
         ),
-        chart(
-            replace(
-                _CHART,
-                title="Why",
-                about="Inputs a second by the reason of the decision. *exposed*: the model acts. "
-                "*no_plan*, *shadow*, *control*, *hold_out*: as planned, humans do. *plan_stale*, "
-                "*unwatched*, *not_recorded*: something is broken, and humans do.",
-                unit="reqps",
+        coloured(
+            chart(
+                replace(
+                    _CHART,
+                    title="Why",
+                    about="Inputs a second by the reason of the decision. *exposed*: the model "
+                    "acts. *no_plan*, *shadow*, *control*, *hold_out*: as planned, humans do. "
+                    "*plan_stale*, *unwatched*, *not_recorded*: something is broken, and humans "
+                    "do.",
+                    unit="reqps",
+                ),
+                Query(f"{_rate('fieldwatch_routed_total', 'reason')} > 0", "{{reason}}"),
+                stacked=True,
             ),
-            Query(f"{_rate('fieldwatch_routed_total', 'reason')} > 0", "{{reason}}"),
-            stacked=True,
+            REASONS,
         ),
         chart(
             replace(
@@ -401,6 +410,7 @@ _ROUTING = Row(
                 about="A second: kept, dropped because more came than a tenth of a core keeps, or "
                 "failed. Dropped ones are missing in explanations, nowhere else.",
                 unit="cps",
+                reach=1,
                 height=7,
             ),
             Query(
@@ -415,6 +425,7 @@ _ROUTING = Row(
                 about="While a candidate stands beside an incumbent, a second: recorded, dropped "
                 "because there was no time, or failed. 0 without a candidate.",
                 unit="cps",
+                reach=1,
                 height=7,
             ),
             Query(

@@ -80,7 +80,7 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Windows given up",
+                title="Windows dead",
                 about="Windows that failed five times. Whatever needs them is inconclusive.",
                 decimals=0,
                 steps=((1, ORANGE),),
@@ -103,9 +103,9 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Notices not delivered",
-                about="Notices in the outbox. They are tried again until they are delivered; where "
-                "Alertmanager does the notifying there are none.",
+                title="Notices queued",
+                about="Notices in the outbox, not delivered yet. They are tried again until they "
+                "are delivered; where Alertmanager does the notifying there are none.",
                 decimals=0,
             ),
             f"max({_shared('fieldwatch_notifications_pending')})",
@@ -136,8 +136,8 @@ _NOW = Row(
             replace(
                 _TILE,
                 title="Units silent",
-                about="Units that sent events before and have not lately; which ones, "
-                "`fieldwatch status` tells.",
+                about="Units that sent events before and have not lately; which ones, `fieldwatch "
+                "status` tells.",
                 decimals=0,
                 steps=((1, ORANGE),),
                 alerts=("FieldwatchUnitsSilent",),
@@ -170,7 +170,7 @@ _JOBS = Row(
             Query(_of_jobs(_runs("failed"))),
             Query(_of_jobs(_AGE)),
             Query(_of_jobs(_TOOK)),
-            by="Ok",
+            by=("Ok", True),
         ),
         chart(
             Place(
@@ -181,6 +181,7 @@ _JOBS = Row(
                 height=10,
                 unit="cps",
                 least=0,
+                reach=1,
                 alerts=("FieldwatchJobFailing",),
             ),
             Query(
@@ -191,19 +192,20 @@ _JOBS = Row(
         ),
         chart(
             Place(
-                title="How long jobs run (90th percentile)",
-                about="Times within which 90 % of runs ended. A job that takes longer than its "
-                "period falls behind.",
+                title="Time spent in jobs",
+                about="Seconds of work a second, by job, of all monitors: 100 % is one job that "
+                "runs without a pause. A job that stays there takes longer than its period, and "
+                "falls behind.",
                 width=7,
                 height=10,
-                unit="s",
+                unit="percentunit",
+                least=0,
             ),
             Query(
-                "histogram_quantile(0.9, sum by (le, exported_job) "
-                f"(rate(fieldwatch_job_seconds_bucket{{{PROCESS}}}{RATE})))",
+                f"sum by (exported_job) (rate(fieldwatch_job_seconds_sum{{{PROCESS}}}{RATE}))",
                 "{{exported_job}}",
             ),
-            log=10,
+            stacked=True,
         ),
     ),
 )
@@ -216,8 +218,8 @@ _WINDOWS = Row(
                 replace(
                     _CHART,
                     title="Windows by state",
-                    about="Windows that are waiting, being summarised, or were given up after five "
-                    "failures. Few, and soon none, is normal.",
+                    about="Windows that are waiting, being summarised, or were given up after "
+                    "five failures. Few, and soon none, is normal.",
                     decimals=0,
                 ),
                 Query(
@@ -413,9 +415,9 @@ _PEOPLE = Row(
                 width=4,
             ),
             (
-                Column(of="component", title="Component"),
+                Column(of="component", title="Part", width=80),
                 Column(of="version", title="Version"),
-                Column(of="A", title="Processes", decimals=0),
+                Column(of="A", title="Count", decimals=0, width=60),
             ),
             Query('count by (component, version) (fieldwatch_build_info{job=~".+"})'),
         ),

@@ -40,6 +40,7 @@ SHARES = (
     (limit("FieldwatchFlaggedShareSlow"), ORANGE),
     (limit("FieldwatchFlaggedShareFast"), RED),
 )
+REACH = 1.1 * limit("FieldwatchFlaggedShareSlow")
 SOMETHING_RED, SOMETHING_ORANGE = ((1, RED),), ((1, ORANGE),)
 
 
@@ -90,7 +91,7 @@ _NEEDS = Row(
         ),
         tile(
             Place(
-                title="Approvals wanted",
+                title="To approve",
                 about="Rollouts whose gates passed and that wait for people to say yes.",
                 width=3,
                 height=4,
@@ -173,6 +174,7 @@ _NEEDS = Row(
             ),
             Query(FIRING),
             Query(FIRING_SINCE),
+            by=("Severity", False),
         ),
         sheet(
             Place(
@@ -202,6 +204,7 @@ _NEEDS = Row(
             ),
             Query(OPEN),
             Query(f"({OPEN}) * on (model, kind) group_left () ({BEGAN})"),
+            by=("Severity", False),
         ),
     ),
 )
@@ -212,13 +215,13 @@ _MODELS = Row(
         sheet(
             Place(
                 title="Models",
-                about="One line for each model that is served. *Evidence* is that of its strongest "
-                "certified stream against its threshold: it alarms at 1. *Flagged* is the share of "
-                "inputs flagged within 5 minutes: in domain about what the reference was "
-                "calibrated for. *Accuracy* is measured with people's decisions where there are "
-                "any, else estimated; blank is unknown, which is not a good sign either.",
+                about="One line for each model that is served. *Evidence* is that of its "
+                "strongest certified stream against its threshold: it alarms at 1. *Flagged* is "
+                "the share of inputs flagged within 5 minutes: in domain about what the reference "
+                "was calibrated for. *Accuracy* is measured with people's decisions where there "
+                "are any, else estimated; blank is unknown, which is not a good sign either.",
                 width=24,
-                height=6,
+                height=5,
             ),
             (
                 Column(of="model", title="Model"),
@@ -247,7 +250,7 @@ _MODELS = Row(
                 ),
                 Column(
                     of="G",
-                    title="Agreement with people",
+                    title="Agreement",
                     unit="percentunit",
                     decimals=1,
                 ),
@@ -271,12 +274,14 @@ _MODELS = Row(
             Place(
                 title="Evidence against the threshold",
                 about="Of each model's strongest certified stream: log evidence over log "
-                "threshold. It wanders below 1 in health, sinks without limit to nothing, and "
-                "opens an alarm at 1, where it begins again. Look for a steady climb.",
+                "threshold. In health it stays low and falls back; at 1 an alarm opens and the "
+                "stream begins again, often so soon that no scrape sees the 1: alarms are listed "
+                "above. Look for a steady climb.",
                 width=8,
                 steps=((1, RED),),
                 links=(LOOK,),
                 least=0,
+                reach=1.05,
                 alerts=("FieldwatchNovelty", "FieldwatchDomainDrift"),
             ),
             Query(f"max by (model) ({CERTIFIED})", "{{model}}"),
@@ -292,6 +297,7 @@ _MODELS = Row(
                 steps=SHARES,
                 links=(LOOK,),
                 least=0,
+                reach=REACH,
                 alerts=("FieldwatchFlaggedShareFast", "FieldwatchFlaggedShareSlow"),
             ),
             Query(
@@ -306,8 +312,7 @@ _MODELS = Row(
                 "that it is unknown.",
                 width=8,
                 unit="percentunit",
-                steps=((OBJECTIVE, GREEN),),
-                base=RED,
+                steps=((OBJECTIVE, ORANGE),),
                 most=1,
                 alerts=("FieldwatchAccuracyLow",),
             ),
@@ -332,8 +337,8 @@ _MODELS = Row(
             chart(
                 Place(
                     title="Who acts",
-                    about="Inputs a second by who acts on them. Where the model acts less than its "
-                    "stage suggests, *Gateway* names the reasons.",
+                    about="Inputs a second by who acts on them. Where the model acts less than "
+                    "its stage suggests, *Gateway* names the reasons.",
                     width=12,
                     height=6,
                     unit="reqps",
@@ -368,8 +373,8 @@ _RUNS = Row(
         tile(
             Place(
                 title="Monitors up",
-                about="Monitors that Prometheus reaches. Without any, nobody watches, and gateways "
-                "soon let no model act.",
+                about="Monitors that Prometheus reaches. Without any, nobody watches, and "
+                "gateways soon let no model act.",
                 width=3,
                 height=4,
                 base=RED,
@@ -409,8 +414,9 @@ _RUNS = Row(
         tile(
             Place(
                 title="Slow answers",
-                about="Share of requests that took longer than half a second within 5 minutes. The "
-                "objective is 99 % within it; colours are those of the slow and the fast alert.",
+                about="Share of requests that took longer than half a second within 5 minutes. "
+                "The objective is 99 % within it; colours are those of the slow and the fast "
+                "alert.",
                 width=3,
                 height=4,
                 unit="percentunit",

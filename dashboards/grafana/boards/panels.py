@@ -27,6 +27,8 @@ from grafana_foundation_sdk.models import heatmap as heat_shapes
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from typing_extensions import override
 
+COLUMN = 50
+"""Pixels a column has at least; Grafana's own 150 push columns out of narrow tables."""
 SOURCE = shapes.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE, GREY = (
     "green",
@@ -37,6 +39,9 @@ GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE, GREY = (
     "purple",
     "#8e8e96",
 )
+
+GAP_MS = 60_000
+"""A scrape or two that failed are drawn through; what was away longer was away."""
 
 Panel = Builder[models.Panel]
 AnyPanel = TypeVar(
@@ -83,6 +88,8 @@ class Place:
     """Titles and addresses a series leads to."""
     least: float | None = None
     most: float | None = None
+    reach: float | None = None
+    """How far an axis goes at least, so that lines are in sight and nothing is not a hundred."""
 
 
 def tile(place: Place, expr: str, *, legend: str = "", sparkline: bool = False) -> Panel:
@@ -96,10 +103,17 @@ def tile(place: Place, expr: str, *, legend: str = "", sparkline: bool = False) 
             shapes.BigValueTextMode.VALUE_AND_NAME if legend else shapes.BigValueTextMode.VALUE
         )
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .text(common.VizTextDisplayOptions().title_size(13).value_size(_size(place)))
     )
     panel = _placed(panel, place)
     query = _dataquery(Query(expr, legend), "A")
     return panel.with_target(query.range() if sparkline else query.instant())
+
+
+def _size(place: Place) -> int:
+    """Choose a size at which words stay on one line."""
+    in_words = place.unit.startswith("dateTime") or len(place.empty or "") > len("too few")
+    return 18 if in_words else 30
 
 
 def chart(
@@ -129,7 +143,7 @@ def chart(
         .line_width(1 if stacked else 2)
         .fill_opacity(30 if stacked else 0)
         .show_points(shapes.VisibilityMode.NEVER)
-        .span_nulls(False)
+        .span_nulls(GAP_MS)
         .thresholds_style(
             common.GraphThresholdsStyleConfig().mode(
                 mode.DASHED if lines and place.steps else mode.OFF
@@ -154,6 +168,8 @@ def chart(
         panel = panel.scale_distribution(
             common.ScaleDistributionConfig().type(shapes.ScaleDistribution.LOG).log(log)
         )
+    if place.reach is not None:
+        panel = panel.axis_soft_max(place.reach)
     if bounds:
         panel = panel.override_by_regexp("/(low|high)$/", _AS_BOUND)
     return _asked(_placed(panel, place), queries)
@@ -208,6 +224,7 @@ def timeline(place: Place, *queries: Query) -> Panel:
         .show_value(shapes.VisibilityMode.AUTO)
         .merge_values(True)
         .row_height(0.8)
+        .span_nulls(GAP_MS)
         .fill_opacity(80)
         .line_width(0)
         .align_value(shapes.TimelineValueAlignment.LEFT)
@@ -233,6 +250,7 @@ def bars(place: Place, *queries: Query) -> Panel:
         .show_unfilled(True)
         .sizing(shapes.BarGaugeSizing.AUTO)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .text(common.VizTextDisplayOptions().title_size(12).value_size(14))
     )
     panel = _placed(panel, place)
     for ref, query in zip(ascii_uppercase, queries, strict=False):
@@ -256,7 +274,9 @@ class Column:
     """Colours of the words a label holds."""
 
 
-def sheet(place: Place, columns: Sequence[Column], *queries: Query, by: str | None = None) -> Panel:
+def sheet(
+    place: Place, columns: Sequence[Column], *queries: Query, by: tuple[str, bool] | None = None
+) -> Panel:
     """Show series of now as a table, one row for each set of labels.
 
     Parameters
@@ -264,11 +284,13 @@ def sheet(place: Place, columns: Sequence[Column], *queries: Query, by: str | No
     columns
         From left to right; anything else the series have is left out.
     by
-        Title of the column whose greatest value comes first.
+        Title of the column the rows are sorted by, and whether the greatest comes first.
     """
-    panel = table.Panel().show_header(True).cell_height(shapes.TableCellHeight.SM)
+    panel = table.Panel().show_header(True).cell_height(shapes.TableCellHeight.SM).min_width(COLUMN)
     if by is not None:
-        panel = panel.sort_by([common.TableSortByFieldState().display_name(by).desc(True)])
+        title, descending = by
+        sort = common.TableSortByFieldState().display_name(title).desc(descending)
+        panel = panel.sort_by([sort])
     panel = _placed(panel, place)
     for ref, query in zip(ascii_uppercase, queries, strict=False):
         target = _dataquery(query, ref).instant().format(PromQueryFormat.TABLE)
@@ -290,8 +312,7 @@ def sheet(place: Place, columns: Sequence[Column], *queries: Query, by: str | No
         )
     )
     for each in columns:
-        if properties := _of_column(each):
-            panel = panel.override_by_name(each.title, properties)
+        panel = panel.override_by_name(each.title, _of_column(each))
     return panel
 
 
@@ -302,12 +323,15 @@ def _filtered(names: list[str]) -> models.DataTransformerConfig:
 
 
 def _of_column(column: Column) -> list[models.DynamicConfigValue]:
+    from_left = column.words is not None or (column.unit or "").startswith("dateTime")
     found = [
         models.DynamicConfigValue(name, value)
         for name, value in (
             ("unit", column.unit),
             ("decimals", column.decimals),
             ("custom.width", column.width),
+            ("custom.align", "left" if from_left else None),
+            ("noValue", "–"),
         )
         if value is not None
     ]
@@ -420,6 +444,7 @@ class _Coloured(Builder[models.FieldColor]):
 
 _AS_BOUND = [
     models.DynamicConfigValue("custom.lineWidth", 1),
+    models.DynamicConfigValue("custom.hideFrom", {"legend": True, "tooltip": False, "viz": False}),
     models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [6, 6]}),
     models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": GREY}),
 ]

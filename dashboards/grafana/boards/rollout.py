@@ -5,7 +5,6 @@ from dataclasses import replace
 from dashboards.grafana.boards.frame import MODELS, Board, Row
 from dashboards.grafana.boards.limits import compared
 from dashboards.grafana.boards.panels import (
-    GREEN,
     ORANGE,
     RED,
     Column,
@@ -23,6 +22,7 @@ from dashboards.grafana.boards.signals import (
     MODEL,
     OUTCOME_COLUMN,
     OUTCOMES,
+    REASONS,
     STAGE,
     STAGES,
     STATUS,
@@ -59,7 +59,7 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Status of the last attempt",
+                title="Last attempt",
                 about="*running* measures its gates; *awaiting_approval* waits for people; *hold* "
                 "waits for a reason to go. Empty without a rollout.",
                 words=STATUSES,
@@ -73,7 +73,7 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Model's share of units",
+                title="Share of units",
                 about="Units that are the model's by the plan; 0 in *limited*, where the scope "
                 "names them.",
                 unit="percentunit",
@@ -111,7 +111,7 @@ _NOW = Row(
         tile(
             replace(
                 _TILE,
-                title="Supervisor silent for",
+                title="Supervisor silent",
                 about="How long nobody who watches was heard of; beyond the plan's limit humans "
                 "act. Empty where the stage asks for nobody.",
                 unit="s",
@@ -153,8 +153,9 @@ _WAY = Row(
         timeline(
             Place(
                 title="Stage and status",
-                about="The way of the last attempts: stage above, status below. Steps to the right "
-                "and up are earned at gates; a fall back to *observe* is a rollback or an abort.",
+                about="The way of the last attempts: stage above, status below. Steps to the "
+                "right and up are earned at gates; a fall back to *observe* is a rollback or an "
+                "abort.",
                 width=24,
                 height=6,
                 words={**STAGES, **STATUSES},
@@ -196,22 +197,26 @@ _WAY = Row(
             ),
             ACTORS,
         ),
-        chart(
-            Place(
-                title="Why humans act",
-                about="Inputs a second that people act on, by reason. *control* and *hold_out* are "
-                "the plan's comparison; *out_of_domain* and *low_confidence* are its guards; "
-                "*plan_stale*, *unwatched* and *unsupervised* want somebody's attention.",
-                width=8,
-                unit="reqps",
-                least=0,
+        coloured(
+            chart(
+                Place(
+                    title="Why humans act",
+                    about="Inputs a second that people act on, by reason. *control* and "
+                    "*hold_out* are the plan's comparison; *out_of_domain* and *low_confidence* "
+                    "are its guards; *plan_stale*, *unwatched* and *unsupervised* want somebody's "
+                    "attention.",
+                    width=8,
+                    unit="reqps",
+                    least=0,
+                ),
+                Query(
+                    "sum by (reason) (rate(fieldwatch_routed_total"
+                    f'{{{MODEL}, actor="human"}}[$__rate_interval])) > 0',
+                    "{{reason}}",
+                ),
+                stacked=True,
             ),
-            Query(
-                "sum by (reason) (rate(fieldwatch_routed_total"
-                f'{{{MODEL}, actor="human"}}[$__rate_interval])) > 0',
-                "{{reason}}",
-            ),
-            stacked=True,
+            REASONS,
         ),
     ),
 )
@@ -225,14 +230,14 @@ _GATES = Row(
                 about="One line for each gate of the present step. Every required one must pass; "
                 "*inconclusive* is not yet, never a pass. The reason and the numbers are in "
                 "`fieldwatch rollout show`. Empty while nothing runs.",
-                width=9,
+                width=11,
                 height=9,
                 empty="No rollout is running",
                 links=(),
                 alerts=("FieldwatchGateUnreadable", "FieldwatchGateInconclusive"),
             ),
             (
-                Column(of="model", title="Model", width=100, link=ROLLOUTS),
+                Column(of="model", title="Model", width=90, link=ROLLOUTS),
                 Column(of="gate", title="Gate"),
                 Column(of="metric", title="Metric"),
                 OUTCOME_COLUMN,
@@ -254,7 +259,7 @@ _GATES = Row(
                 about="Grey is not decided yet, green a pass, red a failure, orange a source that "
                 "could not be read. A gate is asked in the steps the plan names; each step begins "
                 "its count anew.",
-                width=15,
+                width=13,
                 height=9,
                 words=OUTCOMES,
                 empty="No rollout is running",
@@ -275,8 +280,8 @@ _PEOPLE = Row(
             Place(
                 title="Agreement with people",
                 about="Share of cases in which the model says what the human decided, with bounds "
-                "that hold at every look. They narrow as decisions come in; each step begins anew. "
-                "A ticket opens when the upper bound falls below what was certain before.",
+                "that hold at every look. They narrow as decisions come in; each step begins "
+                "anew. A ticket opens when the upper bound falls below what was certain before.",
                 unit="percentunit",
                 most=1,
                 empty="No gate measures it now",
@@ -296,8 +301,7 @@ _PEOPLE = Row(
                 "twice as many actions tire people out, half as many miss what matters. A missing "
                 "upper bound is one that does not exist yet.",
                 decimals=2,
-                steps=((HALVED, GREEN), (DOUBLED, RED)),
-                base=RED,
+                steps=((HALVED, RED), (DOUBLED, RED)),
                 empty="No gate measures it now",
                 alerts=("FieldwatchActionRateChanged",),
             ),
@@ -322,12 +326,12 @@ _GUARDS = Row(
                 "somebody must resume. Empty is normal.",
                 width=8,
                 height=7,
-                words={0: ("", "transparent"), 1: ("held", ORANGE)},
-                empty="Nothing is held",
+                words={1: ("held", ORANGE)},
+                empty="Nothing was held",
                 alerts=("FieldwatchGateInconclusive", "FieldwatchSupervisorSilent"),
             ),
             Query(
-                f"max by (model, reason) ({stored('fieldwatch_rollout_hold')})",
+                f"max by (model, reason) ({stored('fieldwatch_rollout_hold')}) > 0",
                 "{{model}} {{reason}}",
             ),
         ),
@@ -355,6 +359,7 @@ _GUARDS = Row(
                 height=7,
                 unit="reqps",
                 least=0,
+                reach=1,
             ),
             Query(
                 f"sum by (model) (rate(fieldwatch_without_unit_total{{{MODEL}}}"

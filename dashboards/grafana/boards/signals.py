@@ -38,11 +38,25 @@ OUTCOMES: Mappings = {
 OUTCOME_COLUMN = Column(
     of="outcome",
     title="Says",
+    width=110,
     text_colours=dict(OUTCOMES.values()),
 )
-SEVERITIES: Mappings = {0: ("quiet", "transparent"), 1: ("ticket", ORANGE), 2: ("page", RED)}
+SEVERITIES: Mappings = {1: ("ticket", ORANGE), 2: ("page", RED)}
 YES_NO: Mappings = {0: ("no", GREEN), 1: ("yes", RED)}
 ACTORS = {"human": BLUE, "model": ORANGE}
+REASONS = {
+    "exposed": ORANGE,
+    "shadow": PURPLE,
+    "control": BLUE,
+    "hold_out": "light-blue",
+    "no_plan": GREY,
+    "out_of_scope": "dark-blue",
+    "out_of_domain": RED,
+    "low_confidence": YELLOW,
+    "budget_spent": "dark-green",
+    "outside_hours": GREEN,
+}
+"""What is rare keeps whatever colour is left: it should catch the eye."""
 
 MODEL = 'model=~"$model"'
 PROCESS = 'job=~"$job", instance=~"$instance"'
@@ -77,7 +91,7 @@ STATUS = numbered("fieldwatch_rollout_status", "status", STATUSES, "model")
 ALARM_BY_KIND = (
     "max by (model, kind) ("
     f'model_kind_severity:fieldwatch_alarm_open:max{{{MODEL}, severity="page"}} * 2'
-    f' or model_kind_severity:fieldwatch_alarm_open:max{{{MODEL}, severity="ticket"}})'
+    f' or model_kind_severity:fieldwatch_alarm_open:max{{{MODEL}, severity="ticket"}}) > 0'
 )
 CERTIFIED = stored("fieldwatch_stream_evidence_ratio", 'mode="certified"')
 FIRING = 'ALERTS{alertname=~"Fieldwatch.+", alertstate="firing", model=~"$model|"}'
