@@ -39,6 +39,7 @@ SUPERVISED = "a rollout in a stage that asks for a supervisor"
 HELD = "a rollout that is held"
 ROLLED_BACK = "a rollout that was rolled back"
 REVIEWS = "an open item of the review queue"
+REPORTS = "Evidently's reports on schedule, and one that was made"
 KNOWN = "decisions, or an estimate, that make the accuracy known"
 SEGMENTS = "segments in the monitor's settings, and events that carry them"
 
@@ -68,6 +69,8 @@ EMPTY_IN_HEALTH: Mapping[str, str] = {
     "rollout / Actions of the model for one of people": COMPARED,
     "rollout / Held for": HELD,
     "rollout / Supervisor": SUPERVISED,
+    "monitor / Reports by outcome": REPORTS,
+    "monitor / Age of the last report, in intervals": REPORTS,
     "monitor / Oldest review": REVIEWS,
     "monitor / Oldest review, by reason": REVIEWS,
     "monitor / Reviews waiting, by reason": REVIEWS,

@@ -277,6 +277,27 @@ def test_grafana_is_given_prometheus_and_the_boards() -> None:
     assert beside == BOARDS, "Grafana would take any other JSON file for a dashboard"
 
 
+def test_pictures_of_the_dashboards_are_small_and_all_of_them_shown() -> None:
+    kept = sorted((DASHBOARDS / "grafana" / "pictures").glob("*"))
+    readme = (DASHBOARDS.parent / "README.md").read_text()
+    shown = re.findall(r"^!\[[^\]]+\]\((dashboards/grafana/pictures/[^)]+)\)$", readme, re.M)
+    assert sorted(str(path.relative_to(DASHBOARDS.parent)) for path in kept) == sorted(shown)
+    assert all(path.stat().st_size < 150_000 for path in kept)
+    assert readme.count("This is Grafana's drawing code, not") + readme.count(
+        "Grafana's drawing code, not Grafana"
+    ) >= len(shown), "each says what it is not"
+
+
+def test_the_drawing_packages_are_pinned_and_name_no_registry() -> None:
+    folder = DASHBOARDS / "draw"
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+    lock = (folder / "package-lock.json").read_text()
+    assert '"resolved"' not in lock, "npm install --omit-lockfile-registry-resolved"
+    packages = json.loads(lock)["packages"]
+    assert all(packages[f"node_modules/{name}"]["version"] == at for name, at in wanted.items())
+
+
 _ABOUT_ALL = {"fieldwatch_gateway_last_seen_timestamp_seconds", "fieldwatch_build_info"}
 """Read from the store or told of all, whatever is chosen."""
 

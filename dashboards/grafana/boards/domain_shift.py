@@ -28,6 +28,7 @@ from dashboards.grafana.boards.signals import (
     LOOK,
     MODEL,
     OPEN,
+    OPEN_SINCE,
     SEVERITIES,
     stored,
 )
@@ -64,12 +65,12 @@ def _at_most(p: str) -> str:
 
 def _effect(kind: str, bound: str = "estimate") -> str:
     series = stored("fieldwatch_window_effect_size", f'kind=~"{kind}"', bound=bound)
-    return f"max by (model, kind, subject) ({series})"
+    return f"max by (model, version, kind, subject) ({series})"
 
 
 def _differing(bound: str) -> str:
     """Take the effects that differ by more than chance."""
-    differs = f"max by (model, kind, subject) ({stored('fieldwatch_window_differs')}) == 1"
+    differs = f"max by (model, version, kind, subject) ({stored('fieldwatch_window_differs')}) == 1"
     found = f"{_effect('.+', bound)} and ({differs})"
     return f'label_replace({found}, "subject", "all inputs", "subject", "")'
 
@@ -77,8 +78,9 @@ def _differing(bound: str) -> str:
 def _of_streams(metric: str) -> str:
     """Give a series without a mode that of its stream, for the rows of a table."""
     evidence = stored("fieldwatch_stream_evidence_ratio", 'mode!="balanced"')
-    one = f"max by (model, stream, mode) ({evidence}) ^ 0"
-    return f"max by (model, stream) ({stored(metric)}) * on (model, stream) group_right () ({one})"
+    one = f"max by (model, version, stream, mode) ({evidence}) ^ 0"
+    own = f"max by (model, version, stream) ({stored(metric)})"
+    return f"{own} * on (model, version, stream) group_right () ({one})"
 
 
 _NOW = Row(
@@ -174,7 +176,7 @@ _WHEN = Row(
                 links=(ALARMS,),
                 alerts=("FieldwatchNovelty", "FieldwatchDomainDrift", "FieldwatchDriftTicket"),
             ),
-            Query(ALARM_BY_KIND, "{{model}} {{kind}}"),
+            Query(ALARM_BY_KIND, "{{model}} {{version}} {{kind}}"),
         ),
         sheet(
             Place(
@@ -194,6 +196,7 @@ _WHEN = Row(
                         "${console}/v1/alarms?model=${__value.text}",
                     ),
                 ),
+                Column(of="version", title="Version", width=75),
                 Column(of="kind", title="Kind"),
                 Column(
                     of="severity",
@@ -204,7 +207,7 @@ _WHEN = Row(
                 Column(of="B", title="Began", unit="dateTimeAsIso", width=165),
             ),
             Query(OPEN),
-            Query(f"({OPEN}) * on (model, kind) group_left () ({BEGAN})"),
+            Query(OPEN_SINCE),
             by=("Severity", False),
         ),
     ),
@@ -228,8 +231,8 @@ _FLAGGED = Row(
                 alerts=("FieldwatchFlaggedShareSlow", "FieldwatchFlaggedShareFast"),
             ),
             Query(
-                f"max by (model, bound) ({stored('fieldwatch_window_flagged_share')})",
-                "{{model}} {{bound}}",
+                f"max by (model, version, bound) ({stored('fieldwatch_window_flagged_share')})",
+                "{{model}} {{version}} {{bound}}",
             ),
             bounds=True,
         ),
@@ -290,7 +293,7 @@ _EVIDENCE = Row(
                 links=(LOOK,),
                 alerts=("FieldwatchNovelty", "FieldwatchDomainDrift", "FieldwatchDriftTicket"),
             ),
-            Query(CERTIFIED, "{{model}} {{stream}} ({{mode}})"),
+            Query(CERTIFIED, "{{model}} {{version}} {{stream}} ({{mode}})"),
         ),
         chart(
             Place(
@@ -305,7 +308,7 @@ _EVIDENCE = Row(
             ),
             Query(
                 stored("fieldwatch_stream_evidence_ratio", 'mode!="certified"'),
-                "{{model}} {{stream}} ({{mode}})",
+                "{{model}} {{version}} {{stream}} ({{mode}})",
             ),
         ),
         chart(
@@ -323,7 +326,7 @@ _EVIDENCE = Row(
             ),
             Query(
                 stored("fieldwatch_segment_evidence_ratio", SEGMENT),
-                "{{segment}} {{stream}} ({{mode}})",
+                "{{model}} {{version}} {{segment}} {{stream}} ({{mode}})",
             ),
         ),
         sheet(
@@ -336,6 +339,7 @@ _EVIDENCE = Row(
             ),
             (
                 Column(of="model", title="Model"),
+                Column(of="version", title="Version"),
                 Column(of="stream", title="Stream"),
                 Column(
                     of="mode",
@@ -351,7 +355,10 @@ _EVIDENCE = Row(
                 Column(of="B", title="Episodes", unit="short", decimals=0),
                 Column(of="C", title="Weight", unit="percentunit", decimals=0),
             ),
-            Query(f"max by (model, stream, mode) ({stored('fieldwatch_stream_evidence_ratio')})"),
+            Query(
+                "max by (model, version, stream, mode) "
+                f"({stored('fieldwatch_stream_evidence_ratio')})"
+            ),
             Query(_of_streams("fieldwatch_stream_episodes")),
             Query(_of_streams("fieldwatch_stream_weight")),
             by=("Evidence", True),
@@ -367,6 +374,7 @@ _EVIDENCE = Row(
             ),
             (
                 Column(of="model", title="Model"),
+                Column(of="version", title="Version", width=75),
                 Column(of="segment", title="Segment"),
                 Column(of="mode", title="Mode"),
                 Column(of="A", title="Values", decimals=0),
@@ -394,7 +402,7 @@ _EFFECTS = Row(
                 steps=((0.2, YELLOW), (0.8, ORANGE)),
                 links=(LOOK,),
             ),
-            Query(f"sort_desc({_effect('property')})", "{{model}} {{subject}}"),
+            Query(f"sort_desc({_effect('property')})", "{{model}} {{version}} {{subject}}"),
         ),
         bars(
             Place(
@@ -412,7 +420,7 @@ _EFFECTS = Row(
             ),
             Query(
                 f"topk(12, {_effect('classes|segment|class_embedding')} > 0)",
-                "{{model}} {{kind}} {{subject}}",
+                "{{model}} {{version}} {{kind}} {{subject}}",
             ),
         ),
         sheet(
@@ -426,7 +434,8 @@ _EFFECTS = Row(
                 empty="Nothing differs",
             ),
             (
-                Column(of="model", title="Model", width=85),
+                Column(of="model", title="Model", width=80),
+                Column(of="version", title="Version", width=70),
                 Column(of="kind", title="Kind", width=140),
                 Column(of="subject", title="Subject"),
                 Column(of="A", title="Effect", decimals=2, width=75),
@@ -444,7 +453,7 @@ _EFFECTS = Row(
                 least=0,
                 links=(LOOK,),
             ),
-            Query(_effect("property"), "{{model}} {{subject}}"),
+            Query(_effect("property"), "{{model}} {{version}} {{subject}}"),
         ),
         chart(
             Place(
@@ -455,7 +464,8 @@ _EFFECTS = Row(
                 links=(LOOK,),
             ),
             Query(
-                _effect("embedding|confidence|p_semantic|p_domain|classes"), "{{model}} {{kind}}"
+                _effect("embedding|confidence|p_semantic|p_domain|classes"),
+                "{{model}} {{version}} {{kind}}",
             ),
         ),
     ),

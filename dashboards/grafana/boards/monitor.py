@@ -397,14 +397,17 @@ _PEOPLE = Row(
                 title="What accuracy is known",
                 about="Whether accuracy can be stated, without labels and with them. *no* is "
                 "unknown: too few inputs, or outside what the estimator was shown to bear.",
-                width=4,
+                width=5,
             ),
             (
                 Column(of="model", title="Model"),
+                Column(of="version", title="Version", width=70),
                 Column(of="kind", title="Kind"),
-                Column(of="A", title="Known", words={0: ("no", YELLOW), 1: ("yes", GREEN)}),
+                Column(
+                    of="A", title="Known", width=65, words={0: ("no", YELLOW), 1: ("yes", GREEN)}
+                ),
             ),
-            Query(f"max by (model, kind) ({stored('fieldwatch_accuracy_known')})"),
+            Query(f"max by (model, version, kind) ({stored('fieldwatch_accuracy_known')})"),
         ),
         sheet(
             replace(
@@ -412,7 +415,7 @@ _PEOPLE = Row(
                 title="What runs",
                 about="Version of every process. One version is normal, but for a while during an "
                 "update.",
-                width=4,
+                width=3,
             ),
             (
                 Column(of="component", title="Part", width=80),
@@ -424,11 +427,43 @@ _PEOPLE = Row(
     ),
 )
 
+_TOLD = Row(
+    title="Alertmanager",
+    panels=(
+        chart(
+            replace(
+                _CHART,
+                title="Signals from Alertmanager",
+                about="Alerts about Fieldwatch itself that Alertmanager told and that fire, by "
+                "severity; 0 is normal. Alerts of our own alarms are not counted here.",
+                width=12,
+                height=6,
+                decimals=0,
+                reach=1,
+            ),
+            Query(f"max by (severity) ({_shared('fieldwatch_signals_firing')})", "{{severity}}"),
+        ),
+        chart(
+            replace(
+                _CHART,
+                title="Silences",
+                about="Silences in Alertmanager that acknowledgements made. *pending* ones should "
+                "be made within seconds; staying there, Alertmanager is away.",
+                width=12,
+                height=6,
+                decimals=0,
+                reach=1,
+            ),
+            Query(f"max by (state) ({_shared('fieldwatch_silences')})", "{{state}}"),
+        ),
+    ),
+)
+
 BOARD = Board(
     name="monitor",
     title="Monitor",
     about="Does what watches run: jobs, windows, stores, and people who look.",
     choices=(*processes("monitor"), MODELS),
-    rows=(_NOW, _JOBS, _WINDOWS, _STORES, _PEOPLE, _REPORTS),
+    rows=(_NOW, _JOBS, _WINDOWS, _STORES, _PEOPLE, _REPORTS, _TOLD),
     since="now-3h",
 )

@@ -19,13 +19,13 @@ from dashboards.grafana.boards.panels import (
 from dashboards.grafana.boards.signals import (
     ACTED_ON,
     ACTORS,
-    BEGAN,
     CERTIFIED,
     FIRING,
     FIRING_SINCE,
     LOOK,
     MODEL,
     OPEN,
+    OPEN_SINCE,
     PROCESS,
     STAGE,
     STAGES,
@@ -50,7 +50,7 @@ def _firing(severity: str) -> str:
 
 def _accuracy(kind: str) -> str:
     series = f'model:fieldwatch_accuracy:max{{{MODEL}, kind="{kind}", bound="estimate"}}'
-    return f"max by (model) ({series})"
+    return f"min by (model) ({series})"
 
 
 _NEEDS = Row(
@@ -93,6 +93,7 @@ _NEEDS = Row(
             Place(
                 title="To approve",
                 about="Rollouts whose gates passed and that wait for people to say yes.",
+                alerts=("FieldwatchRolloutWaits",),
                 width=3,
                 height=4,
                 steps=((1, YELLOW),),
@@ -104,6 +105,7 @@ _NEEDS = Row(
                 title="Rollouts on hold",
                 about="Rollouts that do not move until the reason is gone; *Shadow and rollout* "
                 "names it.",
+                alerts=("FieldwatchRolloutWaits",),
                 width=3,
                 height=4,
                 steps=SOMETHING_ORANGE,
@@ -193,6 +195,7 @@ _NEEDS = Row(
                     width=110,
                     link=("Its alarms (with a key)", "${console}/v1/alarms"),
                 ),
+                Column(of="version", title="Version", width=80),
                 Column(of="kind", title="Kind", width=150),
                 Column(
                     of="severity",
@@ -203,7 +206,7 @@ _NEEDS = Row(
                 Column(of="B", title="Began", unit="dateTimeFromNow"),
             ),
             Query(OPEN),
-            Query(f"({OPEN}) * on (model, kind) group_left () ({BEGAN})"),
+            Query(OPEN_SINCE),
             by=("Severity", False),
         ),
     ),
@@ -284,7 +287,7 @@ _MODELS = Row(
                 reach=1.05,
                 alerts=("FieldwatchNovelty", "FieldwatchDomainDrift"),
             ),
-            Query(f"max by (model) ({CERTIFIED})", "{{model}}"),
+            Query(f"max by (model, version) ({CERTIFIED})", "{{model}} {{version}}"),
         ),
         chart(
             Place(
@@ -317,8 +320,8 @@ _MODELS = Row(
                 alerts=("FieldwatchAccuracyLow",),
             ),
             Query(
-                f"max by (model, kind, bound) (model:fieldwatch_accuracy:max{{{MODEL}}})",
-                "{{model}} {{kind}} {{bound}}",
+                f"max by (model, version, kind, bound) (model:fieldwatch_accuracy:max{{{MODEL}}})",
+                "{{model}} {{version}} {{kind}} {{bound}}",
             ),
             bounds=True,
         ),

@@ -65,7 +65,7 @@ _NOW = Row(
                 words=STATUSES,
                 empty="no rollout",
                 links=(ROLLOUTS,),
-                alerts=("FieldwatchRolledBack",),
+                alerts=("FieldwatchRolloutWaits", "FieldwatchRolledBack"),
             ),
             STATUS,
             legend="{{model}}",

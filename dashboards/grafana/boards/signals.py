@@ -89,7 +89,7 @@ def numbered(metric: str, label: str, words: Mappings, by: str) -> str:
 STAGE = numbered("fieldwatch_rollout_stage", "stage", STAGES, "model")
 STATUS = numbered("fieldwatch_rollout_status", "status", STATUSES, "model")
 ALARM_BY_KIND = (
-    "max by (model, kind) ("
+    "max by (model, version, kind) ("
     f'model_kind_severity:fieldwatch_alarm_open:max{{{MODEL}, severity="page"}} * 2'
     f' or model_kind_severity:fieldwatch_alarm_open:max{{{MODEL}, severity="ticket"}}) > 0'
 )
@@ -100,10 +100,12 @@ FIRING_SINCE = (
     f" and ignoring (alertstate) {FIRING}"
 )
 OPEN = (
-    "max by (model, kind, severity) "
+    "max by (model, version, kind, severity) "
     f"(model_kind_severity:fieldwatch_alarm_open:max{{{MODEL}}}) == 1"
 )
-BEGAN = f"max by (model, kind) ({stored('fieldwatch_alarm_began_timestamp_seconds')}) * 1000"
+BEGAN = (
+    f"max by (model, version, kind) ({stored('fieldwatch_alarm_began_timestamp_seconds')}) * 1000"
+)
 
 ACTED_ON = (
     f'1 - sum by (model) (rate(fieldwatch_routed_total{{{MODEL}, actor="human"}}'
@@ -111,3 +113,5 @@ ACTED_ON = (
     f"(rate(fieldwatch_routed_total{{{MODEL}}}[$__rate_interval]))"
 )
 """Share of inputs the model acts on: 0, not absent, before it ever did."""
+OPEN_SINCE = f"({OPEN}) * on (model, version, kind) group_left () ({BEGAN})"
+"""With what is open as its labels: a moment alone would join no row."""
