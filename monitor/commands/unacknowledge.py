@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from monitor.commands.acknowledge import person_of, title
-from monitor.commands.screen import console, print_json
+from monitor.commands.screen import clock, console, print_json
 from monitor.domain import Alarm
 from monitor.services.identify import identify_alarm_or_signal
 from monitor.services.signals.acknowledge import withdraw, withdraw_signal
+from monitor.services.signals.listing import list_silences
 from monitor.store.signals import Signal
+from monitor.store.silences import Origin
 from monitor.wiring import open_store
 
 
@@ -22,8 +24,20 @@ def run(*, alarm_id: str, reason: str, as_json: bool, config: Path | None) -> in
             unseen = withdraw_signal(context, full, person_of(context), reason, now)
         else:
             unseen = withdraw(context, full, person_of(context), reason, now)
+        theirs = [
+            each
+            for each in list_silences(context)
+            if each.subject.endswith(full) and each.origin is Origin.ALERTMANAGER
+        ]
     if as_json:
         print_json(unseen)
-    else:
-        console.print(f"The {title(unseen)} counts as not seen.", markup=False)
+        return 0
+    console.print(f"The {title(unseen)} counts as not seen.", markup=False)
+    for silence in theirs:
+        console.print(
+            f"{silence.created_by} silenced it in Alertmanager until {clock(silence.ends_at)} UTC; "
+            f"`amtool silence expire {silence.silence_id}` ends that.",
+            markup=False,
+            soft_wrap=True,
+        )
     return 0

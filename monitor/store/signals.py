@@ -23,6 +23,9 @@ MOST_KEPT = 10_000
 SAME_BEGINNING = timedelta(seconds=1)
 """Two beginnings nearer than this are one: Alertmanager's API cuts off what its webhook sends."""
 
+BELATED = timedelta(minutes=10)
+"""Alertmanager tries no longer to hand over what it has to say."""
+
 
 class SignalState(StrEnum):
     """Whether an alert still fires."""
@@ -91,7 +94,15 @@ class Signals:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
-    def put(self, alert: Alert, alarm_id: str | None, now: datetime, *, room: int) -> Said:
+    def put(
+        self,
+        alert: Alert,
+        alarm_id: str | None,
+        now: datetime,
+        *,
+        room: int,
+        known_until: datetime | None = None,
+    ) -> Said:
         """Take in what was said of an alert; repeated and belated words change nothing.
 
         Parameters
@@ -104,10 +115,15 @@ class Signals:
             The database's clock.
         room
             How many more may fire.
+        known_until
+            What was over before then, and is said to fire, fires again; `BELATED` ago when absent.
         """
+        known_until = now - BELATED if known_until is None else known_until
         latest = self._latest(alert.fingerprint)
         if latest is not None and abs(latest.starts_at - alert.starts_at) < SAME_BEGINNING:
-            return self._go_on(latest, alert, alarm_id, now)
+            if latest.resolved_at is None or latest.resolved_at >= known_until:
+                return self._go_on(latest, alert, alarm_id, now)
+            return self._begin_again(latest, alert, now, room)
         if latest is not None and alert.starts_at < latest.starts_at:
             return Said.NOTHING_NEW
         if alert.ends_at is not None:
@@ -245,6 +261,20 @@ class Signals:
             .values(seen_at=now, alarm_id=alarm_id, annotations=_written(alert.annotations))
         )
         return Said.NOTHING_NEW
+
+    def _begin_again(self, signal: Signal, alert: Alert, now: datetime, room: int) -> Said:
+        """Take up what was over: Prometheus had not reached Alertmanager for a while."""
+        if alert.ends_at is not None:
+            return Said.NOTHING_NEW
+        if room <= 0:
+            return Said.NO_ROOM
+        self._conn.execute(
+            update(signals)
+            .where(signals.c.id == signal.id)
+            .values(state=SignalState.FIRING.value, resolved_at=None, seen_at=now)
+        )
+        self.withdraw(signal)
+        return Said.BEGAN
 
     def _begin(self, alert: Alert, alarm_id: str | None, now: datetime) -> Said:
         added = self._conn.execute(

@@ -1,5 +1,6 @@
 """How alerts travel: Prometheus finds everybody, Alertmanager routes, groups and inhibits."""
 
+import functools
 import re
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from monitor.services.signals.mirror import OWN_ALERTS, TICKET
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 ALERTMANAGER = DASHBOARDS / "alertmanager" / "alertmanager.yml"
@@ -21,6 +24,7 @@ def config(path: Path) -> dict[str, Any]:
     return loaded
 
 
+@functools.cache
 def alerts() -> dict[str, str]:
     """Severities by the names of the alerts."""
     return {
@@ -116,6 +120,13 @@ def test_a_dead_gateway_silences_what_drifts_and_burns() -> None:
     assert len(of_objectives) == 4
     assert of_drift | of_objectives <= silenced
     assert not silenced & {"FieldwatchMonitorDown", "FieldwatchKilled", "FieldwatchEventsLost"}
+
+
+def test_the_monitor_knows_its_own_alarms_alerts_by_their_names() -> None:
+    assert {*OWN_ALERTS.values(), TICKET} <= set(alerts())
+    severities = alerts()
+    assert {severities[name] for name in OWN_ALERTS.values()} == {"page"}
+    assert severities[TICKET] == "ticket"
 
 
 def test_prometheus_looks_every_five_seconds_with_a_key_from_a_file() -> None:

@@ -12,6 +12,7 @@ from monitor.domain import Role
 from monitor.errors import BodyTooLarge, NotificationInvalid
 from monitor.services import key_desk
 from monitor.services.ingest import ingest
+from monitor.services.scrape import read_metrics
 from monitor.services.signals.listing import list_signals, told_of
 from monitor.services.signals.notification import MOST_BYTES, read_notification
 from monitor.services.signals.receive import receive
@@ -163,6 +164,13 @@ def test_one_wrong_alert_refuses_the_others_and_too_many_are_left_out(
     over = [alert({**LOST, "instance": "0"}, fingerprint="0", status="resolved")]
     again = receive(context, payload(*over, alert(fingerprint="9")))
     assert (again.changed, again.left_out) == (2, 0)
+
+
+def test_a_severity_from_outside_makes_no_series_of_its_own(installation: Installation) -> None:
+    strange = (LOST | {"severity": f"s{n}", "instance": str(n)} for n in range(5))
+    alerts = [alert(labels, fingerprint=str(n)) for n, labels in enumerate(strange)]
+    receive(installation.monitor(), payload(*alerts, alert(fingerprint="f")))
+    assert read_metrics(installation.monitor()).signals == {"ticket": 1, "other": 5}
 
 
 def test_alertmanager_posts_with_a_key_of_the_role_service(installation: Installation) -> None:

@@ -71,6 +71,25 @@ def test_it_may_begin_anew_and_what_is_late_changes_nothing(engine: Engine, now:
     assert [each.state for each in kept(engine)] == [SignalState.FIRING, SignalState.RESOLVED]
 
 
+def test_what_fires_again_as_it_began_is_news_and_what_is_only_late_is_not(
+    engine: Engine, now: datetime
+) -> None:
+    put(engine, lost(now), lost(now, over=True))
+    over = now + timedelta(seconds=30)
+
+    def say(at: datetime, known_until: datetime | None = None) -> Said:
+        with engine.begin() as conn:
+            return Signals(conn).put(lost(now), None, at, room=9, known_until=known_until)
+
+    assert say(over + rows.BELATED) is Said.NOTHING_NEW
+    assert say(over, known_until=over) is Said.NOTHING_NEW
+    assert say(over + timedelta(seconds=9), over + timedelta(seconds=1)) is Said.BEGAN
+    [signal] = kept(engine)
+    assert (signal.state, signal.resolved_at) == (SignalState.FIRING, None)
+    put(engine, lost(now, over=True))
+    assert say(over + rows.BELATED + timedelta(seconds=1)) is Said.BEGAN
+
+
 def test_what_fires_is_bounded_and_what_is_over_makes_room(
     engine: Engine, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,18 +116,22 @@ class Silencer(Protocol):
 
 
 class Alertmanager:
-    """One Alertmanager, or the load balancer in front of several.
+    """One Alertmanager; of a cluster, always the same.
 
     Parameters
     ----------
     url
         Without a path of its API; a name and password in it are sent as HTTP Basic.
+    transport
+        Carries requests instead of the network, for tests.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         self._url = httpx.URL(url.rstrip("/"))
         # Reading the authorities takes longer than all that is asked; plain HTTP needs none.
-        self._client = httpx.Client(timeout=TIMEOUT_S, verify=self._url.scheme == "https")
+        self._client = httpx.Client(
+            timeout=TIMEOUT_S, verify=self._url.scheme == "https", transport=transport
+        )
 
     def __enter__(self) -> Self:
         """Hold its connection open."""

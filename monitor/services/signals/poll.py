@@ -60,7 +60,8 @@ def poll(context: Context, alertmanager: Silencer) -> Polled:
     is_settled = began - alertmanager.standing().uptime >= SETTLED
     with context.engine.begin() as conn:
         now = database_now(conn)
-        take_in(conn, sorted(_followed(conn, alerts, now), key=_by_fingerprint), now)
+        followed = sorted(_followed(conn, alerts, now), key=_by_fingerprint)
+        take_in(conn, followed, now, known_until=began)
     # By themselves: together with those above they would be locked in another order than the
     # webhook locks them, and each would wait for the other.
     with context.engine.begin() as conn:

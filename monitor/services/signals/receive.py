@@ -57,13 +57,32 @@ def receive(context: Context, body: bytes) -> Received:
     return received
 
 
-def take_in(conn: Connection, alerts: Iterable[Alert], now: datetime) -> Received:
-    """Take in alerts, in the order of their fingerprints."""
+def take_in(
+    conn: Connection,
+    alerts: Iterable[Alert],
+    now: datetime,
+    *,
+    known_until: datetime | None = None,
+) -> Received:
+    """Take in alerts, in the order of their fingerprints.
+
+    Parameters
+    ----------
+    conn
+        Of a transaction.
+    alerts
+        What was said.
+    now
+        The database's clock.
+    known_until
+        When it was asked for, if it was: what was over by then fires again.
+    """
     signals, alarms = Signals(conn), Alarms(conn)
     said: Counter[Said] = Counter()
     room = signals.room()
     for alert in alerts:
-        word = signals.put(alert, _alarm_of(alarms, alert), now, room=room)
+        alarm_id = _alarm_of(alarms, alert)
+        word = signals.put(alert, alarm_id, now, room=room, known_until=known_until)
         said[word] += 1
         room += {Said.BEGAN: -1, Said.ENDED: 1}.get(word, 0)
     signals.bound()
