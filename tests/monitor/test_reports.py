@@ -28,6 +28,7 @@ from monitor.reports.job import (
     ColumnVerdict,
     Job,
     Made,
+    Subject,
     Verdict,
     overall,
 )
@@ -39,7 +40,7 @@ from monitor.settings import DetectorOptions, MonitorOptions, ReportOptions
 from monitor.store.decisions import Decisions, NewDecision
 from monitor.store.engine import reading
 from monitor.store.windows import Windows, WindowStatus
-from tests.monitor.installation import VOCAB, Installation, held_out_rows
+from tests.monitor.installation import START, VOCAB, Installation, held_out_rows
 
 EVERY_S = 3_600
 OPTIONS = MonitorOptions(
@@ -327,6 +328,51 @@ def test_whatever_the_process_does_ends_in_a_value(tmp_path: Path, how: str) -> 
     assert isinstance(found, Failed)
     assert found.failure is FAILURES[how][0]
     assert FAILURES[how][1] in found.message
+
+
+OVERREACHING = {
+    "memory": ("bytearray(4 << 30)", Failure.MEMORY, "1,024 MiB of memory"),
+    "network": ("__import__('socket').socket()", Failure.FAILED, "PermissionError"),
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("what", OVERREACHING)
+def test_a_report_gets_no_more_memory_than_it_may_and_no_network(tmp_path: Path, what: str) -> None:
+    reach, failure, said = OVERREACHING[what]
+    ready_job(tmp_path)
+    script = (
+        "import sys; from pathlib import Path; from monitor.reports import child; "
+        f"child.make = lambda job, folder: {reach}; sys.exit(child.main(Path(sys.argv[1])))"
+    )
+    found = process.run(tmp_path, seconds=60, command=(sys.executable, "-c", script))
+    assert isinstance(found, Failed)
+    assert found.failure is failure
+    assert said in found.message
+
+
+def ready_job(folder: Path) -> None:
+    job = Job(
+        subject=Subject(
+            model="bears",
+            version="1",
+            bundle_sha="0" * 64,
+            since=START,
+            until=START,
+            answered=0,
+            sampled=0,
+        ),
+        made_at=START,
+        columns=(),
+        fewest_reference=100,
+        fewest_window=30,
+        level=0.05,
+        draws=199,
+        seed=1,
+        memory_bytes=1 << 30,
+        project=project_of("bears"),
+    )
+    (folder / JOB).write_bytes(msgspec.json.encode(job))
 
 
 def test_the_process_gets_no_secret_and_no_telemetry(

@@ -95,7 +95,8 @@ def make_due(context: Context, reporting: Reporting) -> ReportPass:
     Shelf(context.settings.store.reports).sweep(context.clock())
     with context.engine.begin() as conn:
         now = database_now(conn)
-        end = floor(now, options.every_s)
+        late = timedelta(seconds=context.settings.monitor.allowed_lateness_s)
+        end = floor(now - late, options.every_s)
         span = Window(start=end - timedelta(seconds=options.every_s), end=end)
         for model in sorted(Routes(conn).current()):
             Windows(conn).create(JOB, model, span, now)
