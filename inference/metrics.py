@@ -112,14 +112,14 @@ class Metrics:
         )
         self._p_value = Histogram(
             "fieldwatch_p_value",
-            "Out-of-domain p-values of the semantic and the domain channel.",
+            "Out-of-domain p-values of the semantic and the domain channel; none of sealed inputs.",
             ["model", "channel"],
             buckets=_P_VALUES,
             registry=registry,
         )
         self._flagged = Counter(
             "fieldwatch_flagged",
-            "Inputs flagged as out of domain.",
+            "Inputs flagged as out of domain; sealed ones are not counted.",
             ["model"],
             registry=registry,
         )
@@ -164,11 +164,16 @@ class Metrics:
         event_id: str,
         sealed: bool,
     ) -> None:
-        """Count one input predicted; of a sealed one neither the class nor whose p-values."""
+        """Count one input predicted; of a sealed one only that it was.
+
+        Two scrapes with one input between them would tell its class, its p-values or its flag.
+        """
         stage_name = "" if stage is None else stage.value
         prediction = SEALED if sealed else scored.prediction
         self._predictions.labels(model, version, prediction, stage_name, actor.value).inc()
-        exemplar = None if sealed else {"event_id": event_id}
+        if sealed:
+            return
+        exemplar = {"event_id": event_id}
         self._p_value.labels(model, "semantic").observe(scored.p_semantic, exemplar)
         self._p_value.labels(model, "domain").observe(scored.p_domain, exemplar)
         if scored.flagged:

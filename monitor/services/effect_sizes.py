@@ -25,7 +25,12 @@ class EffectSizes:
     _known: dict[str, tuple[_Key, tuple[EffectReading, ...]]] = field(default_factory=dict)
 
     def read(
-        self, context: Context, registered: RegisteredBundle, stored: Sequence[StoredSummary]
+        self,
+        context: Context,
+        registered: RegisteredBundle,
+        stored: Sequence[StoredSummary],
+        *,
+        sealed: bool = False,
     ) -> tuple[EffectReading, ...]:
         """Give the effects of a window, from memory where it is the one seen last.
 
@@ -35,16 +40,18 @@ class EffectSizes:
             Its bundle.
         stored
             Its summaries of the last window; empty when there is none.
+        sealed
+            Whether its predictions are being sealed: then what tells them is left out.
         """
         if not stored:
             return ()
         summaries = tuple(sorted((each.bundle_sha, each.revision) for each in stored))
-        key = (f"{registered.sha} {stored[0].window.end.isoformat()}", summaries)
+        key = (f"{registered.sha} {sealed} {stored[0].window.end.isoformat()}", summaries)
         known = self._known.get(registered.sha)
         if known is None or known[0] != key:
             effects = tuple(
                 reading
-                for each in findings(context, registered, stored)
+                for each in findings(context, registered, stored, sealed=sealed)
                 if (reading := _reading(each)) is not None
             )
             known = self._known[registered.sha] = (key, effects)

@@ -10,11 +10,16 @@ from monitor.domain import Window
 from monitor.services.context import Context
 from monitor.stats.share import Share, flagged_share
 from monitor.store.engine import database_now, reading
+from monitor.store.routes import Routes
 from monitor.store.summaries import StoredSummary, Summaries
 from reference_data.summary import Summary, merge_all
 
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
 """How far back the last window is looked for, the nearest first: usually it is minutes old."""
+
+
+FEWEST_SEALED = 50
+"""Predictions of a version in shadow below which a sum over them is not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,7 @@ class WindowStatus:
     errors: int
     flagged: Share
     classes: Mapping[str, int]
+    """Predictions by class; those of a version in shadow are not told."""
 
 
 def last_window(
@@ -36,7 +42,7 @@ def last_window(
     """Read the last window that was summarised, if there is one."""
     fewest = context.settings.monitor.min_window_events
     last = newest(conn, model, now)
-    return read_window(last, fewest) if last else None
+    return read_window(last, fewest, sealed_version(conn, model)) if last else None
 
 
 def newest(conn: Connection, model: str, now: datetime) -> list[StoredSummary]:
@@ -48,17 +54,40 @@ def newest(conn: Connection, model: str, now: datetime) -> list[StoredSummary]:
     return []
 
 
-def read_window(stored: list[StoredSummary], fewest: int) -> WindowStatus:
-    """Read one window's summaries, all bundles together."""
+def sealed_version(conn: Connection, model: str) -> str | None:
+    """Name the bundle whose predictions are being sealed, if one's are."""
+    snapshot = Routes(conn).current().get(model)
+    return snapshot.bundle_sha if snapshot is not None and snapshot.sealed else None
+
+
+def read_window(
+    stored: list[StoredSummary], fewest: int, sealed: str | None = None
+) -> WindowStatus:
+    """Read one window's summaries, all bundles together.
+
+    Parameters
+    ----------
+    fewest
+        Predictions from which on a share is told.
+    sealed
+        Digest of the bundle whose predictions are being sealed. Its classes are not told, and how
+        many it flagged only of `FEWEST_SEALED` together.
+    """
     merged = merge_all(Summary.from_bytes(each.data) for each in stored)
+    shut = merge_all(Summary.from_bytes(e.data) for e in stored if e.bundle_sha == sealed)
+    if shut.n:
+        told = merge_all(Summary.from_bytes(e.data) for e in stored if e.bundle_sha != sealed)
+        whole = merged if shut.n >= FEWEST_SEALED else told
+    else:
+        told = whole = merged
     return WindowStatus(
         window=stored[0].window,
         revision=stored[0].revision,
         ok=merged.n,
         rejected=merged.rejected,
         errors=merged.errors,
-        flagged=flagged_share(merged.flagged, merged.n, fewest),
-        classes=merged.classes,
+        flagged=flagged_share(whole.flagged, whole.n, fewest),
+        classes=told.classes,
     )
 
 
@@ -67,8 +96,9 @@ def recent_windows(context: Context, model: str, span: timedelta) -> list[Window
     with reading(context.engine) as conn:
         now = database_now(conn)
         stored = Summaries(conn).between(model, now - span, now)
+        sealed = sealed_version(conn, model)
     by_window: dict[datetime, list[StoredSummary]] = {}
     for each in stored:
         by_window.setdefault(each.window.start, []).append(each)
     fewest = context.settings.monitor.min_window_events
-    return [read_window(each, fewest) for each in by_window.values()]
+    return [read_window(each, fewest, sealed) for each in by_window.values()]

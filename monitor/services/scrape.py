@@ -26,7 +26,7 @@ from monitor.services.accuracy.gauge import summarise_accuracy
 from monitor.services.conclusion import silent_units
 from monitor.services.context import Context
 from monitor.services.effect_sizes import EffectSizes
-from monitor.services.last_windows import newest, read_window
+from monitor.services.last_windows import newest, read_window, sealed_version
 from monitor.services.onset import began
 from monitor.services.reports import make as reports
 from monitor.services.rollouts.scrape import read_rollouts
@@ -144,7 +144,8 @@ def _version(
 ) -> VersionReading:
     sha, fewest = serving.bundle_sha, context.settings.monitor.min_window_events
     last = [each for each in newest(conn, model, now) if each.bundle_sha == sha]
-    share = read_window(last, fewest).flagged if last else None
+    shut = sealed_version(conn, model)
+    share = read_window(last, fewest, shut).flagged if last else None
     return VersionReading(
         model=model,
         version=serving.version,
@@ -154,7 +155,7 @@ def _version(
         if share is None or share.estimate is None
         else (share.low, share.estimate, share.high),
         accuracy=_accuracy(shared.gauged.get((model, sha))),
-        effects=_effects(context, conn, sha, effects, last),
+        effects=_effects(context, conn, sha, effects, last, sealed=shut == sha),
     )
 
 
@@ -164,13 +165,15 @@ def _effects(
     bundle_sha: str,
     effects: EffectSizes,
     last: Sequence[StoredSummary],
+    *,
+    sealed: bool,
 ) -> tuple[EffectReading, ...]:
     """Give effect sizes; a bundle that is trusted no longer has none, and the rest is told."""
     try:
         registered = Bundles(conn).trusted(bundle_sha)
     except BundleUntrusted:
         return ()
-    return effects.read(context, registered, last)
+    return effects.read(context, registered, last, sealed=sealed)
 
 
 def _open_alarms(
@@ -196,6 +199,7 @@ def _streams(
     context: Context, conn: Connection, model: str, serving: Serving
 ) -> list[StreamReading]:
     detectors = context.settings.monitor.detectors
+    sealed = sealed_version(conn, model) == serving.bundle_sha
     return [
         StreamReading(
             model=model,
@@ -207,7 +211,7 @@ def _streams(
             episodes=each.episodes,
             weight=each.weight,
         )
-        for each in read_streams(conn, model, serving, detectors)
+        for each in read_streams(conn, model, serving, detectors, sealed=sealed)
     ]
 
 

@@ -30,6 +30,7 @@ from monitor.services.windows import differences
 from monitor.settings import DetectorOptions
 from monitor.stats.share import Share, flagged_share
 from monitor.stats.windows.compare_window import WindowFinding
+from monitor.store import seals
 from monitor.store.accuracy_readings import AccuracyReadings
 from monitor.store.alarms import Alarms
 from monitor.store.bundles import Bundles, RegisteredBundle
@@ -66,6 +67,7 @@ class Traffic:
     rejected: int
     errors: int
     flagged: Share
+    """Of those that are not sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,9 +238,10 @@ def _model(
     options = context.settings.monitor.detectors
     fewest = context.settings.monitor.min_window_events
     last = [each for each in newest(conn, name, now) if each.bundle_sha == sha]
+    shut = sha if snapshot.sealed and sha == snapshot.bundle_sha else None
     manifest = None if reference is None else reference.manifest
     certified = registered.certified and (reference is None or reference.certified)
-    streams = read_streams(conn, name, serving, options)
+    streams = read_streams(conn, name, serving, options, sealed=shut is not None)
     standing_open = Alarms(conn).all(model=name, state=AlarmState.OPEN)
     # Those of a version that is no longer served end with the monitor's next pass.
     mine = {sha} if serving.part is Part.INCUMBENT else _all_but_incumbent(snapshot, standing_open)
@@ -278,8 +281,8 @@ def _model(
         unwatched_properties=() if reference is None else reference.baseline.unwatched_properties,
         alarms=alarms,
         accuracy=summarise_accuracy(AccuracyReadings(conn).all().get((name, sha))),
-        window=read_window(last, fewest) if last else None,
-        differences=differences(context, registered, last),
+        window=read_window(last, fewest, shut) if last else None,
+        differences=differences(context, registered, last, sealed=shut is not None),
         certificate=None
         if reference is None
         else standing(
@@ -308,19 +311,26 @@ def _open(context: Context, registered: RegisteredBundle) -> tuple[Reference | N
 
 
 def _traffic(context: Context, model: str, bundle_sha: str | None, now: datetime) -> Traffic:
-    """Count what this bundle answered, and what no bundle came to answer."""
+    """Count what this bundle answered, and what no bundle came to answer; flags of open ones."""
     found = context.events.between(
-        model, now - TRAFFIC_SPAN, now + TRAFFIC_SPAN, ["status", "flagged", "bundle_sha"]
+        model,
+        now - TRAFFIC_SPAN,
+        now + TRAFFIC_SPAN,
+        ["status", "flagged", "bundle_sha", *seals.COLUMNS],
     ).to_pylist()
     mine = [event for event in found if event["bundle_sha"] in (None, bundle_sha)]
     status = [event["status"] for event in mine]
+    # Who looks after every input would see whose flag was added.
+    with reading(context.engine) as conn:
+        sealed = seals.sealed_among(conn, mine)
+    open_flags = [event["flagged"] for event in mine if event["event_id"] not in sealed]
     return Traffic(
         ok=status.count(Status.OK),
         rejected=status.count(Status.REJECTED),
         errors=status.count(Status.ERROR),
         flagged=flagged_share(
-            [event["flagged"] for event in mine].count(True),
-            status.count(Status.OK),
+            open_flags.count(True),
+            status.count(Status.OK) - len(sealed),
             context.settings.monitor.min_window_events,
         ),
     )

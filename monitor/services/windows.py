@@ -9,19 +9,25 @@ from monitor.errors import NotFound, OptionInvalid
 from monitor.services import assess
 from monitor.services.context import Context
 from monitor.services.kill_switch import unserved
-from monitor.stats.windows.compare_window import WindowFinding, compare_window
+from monitor.services.last_windows import FEWEST_SEALED
+from monitor.stats.windows.compare_window import FindingKind, WindowFinding, compare_window
 from monitor.stats.windows.result import MeasurementStatus
 from monitor.store.bundles import Bundles, RegisteredBundle
 from monitor.store.engine import database_now, reading
 from monitor.store.routes import Routes
 from monitor.store.summaries import EVERYTHING, StoredSummary, Summaries
 from monitor.store.windows import Windows
+from reference_data.episode_sums import EpisodeSums
 from reference_data.errors import BundleError
 from reference_data.summary import Summary, merge_all
 from reference_data.window_reference import Absent, WindowReference
 
 DEFAULT_SPAN = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
+TELLING = frozenset({FindingKind.CLASSES, FindingKind.CLASS_EMBEDDING})
+"""What tells how often a version said what: never told while its predictions are sealed."""
+SUMMED = frozenset({FindingKind.CONFIDENCE, FindingKind.SEMANTIC, FindingKind.DOMAIN})
+"""What is told of enough sealed predictions together."""
 CAVEAT = (
     "These p-values are for one look; they explain and size, and never page. "
     "Alarms come from the streams, which are calibrated for looking all the time."
@@ -69,6 +75,8 @@ class _Range:
     outdated: int
     waiting: int
     summarised_to: datetime | None
+    sealed: bool
+    """Whether the version is in shadow, its predictions being sealed."""
 
 
 def compare(
@@ -120,6 +128,7 @@ def compare(
             outdated=outdated,
             waiting=_waiting(context, model, window, everything, summarised_to),
             summarised_to=summarised_to,
+            sealed=routes[model].sealed,
         )
     return _report(context, found, window, segment)
 
@@ -144,16 +153,28 @@ def _waiting(
 
 
 def differences(
-    context: Context, registered: RegisteredBundle, stored: Sequence[StoredSummary]
+    context: Context,
+    registered: RegisteredBundle,
+    stored: Sequence[StoredSummary],
+    *,
+    sealed: bool = False,
 ) -> tuple[WindowFinding, ...]:
     """Pick the findings of some windows that differ from the reference, the surest first."""
-    return tuple(each for each in findings(context, registered, stored) if each.differs)
+    found = findings(context, registered, stored, sealed=sealed)
+    return tuple(each for each in found if each.differs)
 
 
 def findings(
-    context: Context, registered: RegisteredBundle, stored: Sequence[StoredSummary]
+    context: Context,
+    registered: RegisteredBundle,
+    stored: Sequence[StoredSummary],
+    *,
+    sealed: bool = False,
 ) -> tuple[WindowFinding, ...]:
-    """Compare some windows with the reference in every respect, what differs first."""
+    """Compare some windows with the reference in every respect, what differs first.
+
+    Of a version whose predictions are being sealed, what tells them is left out.
+    """
     reference = _open(context, registered)
     if isinstance(reference, Absent):
         return ()
@@ -162,7 +183,15 @@ def findings(
     if sums is None:
         return ()
     fewest = context.settings.monitor.min_window_events
-    return compare_window(sums, reference, fewest=fewest)
+    found = compare_window(sums, reference, fewest=fewest)
+    return _unsealed(found, sums) if sealed else found
+
+
+def _unsealed(found: Sequence[WindowFinding], sums: EpisodeSums) -> tuple[WindowFinding, ...]:
+    few = sums.predictions < FEWEST_SEALED
+    return tuple(
+        each for each in found if each.kind not in TELLING and not (few and each.kind in SUMMED)
+    )
 
 
 def _check_segment(segment: str, configured: Sequence[str]) -> None:
@@ -193,6 +222,12 @@ def _report(context: Context, found: _Range, window: Window, segment: str) -> Wi
             fewest=context.settings.monitor.min_window_events,
             skip=segment.partition("=")[0] or None,
         )
+        if found.sealed:
+            findings = _unsealed(findings, sums)
+            notes += (
+                "it is in shadow: what it said is sealed until people have decided, so classes are "
+                f"not compared, nor scores of fewer than {FEWEST_SEALED} inputs",
+            )
         if sums.broken:
             notes += (
                 f"{sums.broken} embeddings are absent or not finite and were left out of the "

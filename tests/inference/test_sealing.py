@@ -92,6 +92,23 @@ def test_metrics_tell_neither_the_class_nor_whose_p_value_it_was(shadow: Gateway
         assert all(f'prediction="{SEALED}"' in line for line in counted if "{" in line)
 
 
+def test_two_scrapes_with_a_sealed_input_between_them_tell_that_it_came_and_no_more(
+    shadow: Gateway,
+) -> None:
+    def scrape() -> dict[str, str]:
+        lines = shadow.client.get("/metrics").text.splitlines()
+        pairs = (line.rpartition(" ") for line in lines if line.startswith("fieldwatch_"))
+        told = ("fieldwatch_predictions_total", "fieldwatch_p_value", "fieldwatch_flagged")
+        return {name: value for name, _, value in pairs if name.startswith(told)}
+
+    send(shadow)
+    before = scrape()
+    for colour in VOCAB:
+        send(shadow, colour)
+    changed = {name for name, value in scrape().items() if before.get(name) != value}
+    assert {name.partition("{")[0] for name in changed} == {"fieldwatch_predictions_total"}
+
+
 def test_whether_a_picture_is_kept_does_not_tell_what_was_flagged(shadow: Gateway) -> None:
     assert all(
         shadow.event(send(shadow, seed)["event_id"])["payload_ref"] for seed in ("red", "blue")

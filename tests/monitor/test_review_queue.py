@@ -225,8 +225,11 @@ def test_an_item_nobody_knows_is_refused_by_name(context: Context) -> None:
 
 
 def test_what_is_sealed_stays_hidden_from_readers_until_the_manual_process_has_decided(
-    installation: Installation, bundle: Bundle, context: Context
+    tmp_path: Path,
 ) -> None:
+    everything = MonitorOptions(review=ReviewOptions(audit=1.0))
+    installation = Installation(tmp_path, everything)
+    bundle, context = installation.serve(), installation.monitor()
     event = installation.event(bundle, p_semantic=1e-4)
     sealed = msgspec.structs.replace(
         event, stage=Stage.SHADOW, attempt=1, commitment="c" * 64, nonce=b"n" * 32

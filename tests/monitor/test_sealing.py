@@ -4,30 +4,35 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
-from monitor.domain import Role, Stage
+from monitor.domain import Role, Stage, Window
 from monitor.errors import EventSealed, NotFound
 from monitor.review.item import ItemState
+from monitor.review.sampling import chance
 from monitor.rollouts.seal import commit
 from monitor.services import key_desk
 from monitor.services.context import Context
 from monitor.services.decisions.decide import decide
 from monitor.services.decisions.rows import Delivery
 from monitor.services.ingest import ingest
+from monitor.services.last_windows import read_window
 from monitor.services.review.enqueue import enqueue
 from monitor.services.seals import HIDDEN, check_seal
+from monitor.services.status import look
 from monitor.store.event import Event
 from monitor.store.schema import review_items
+from monitor.store.summaries import StoredSummary
 from monitor.wiring import make_app
-from tests.monitor.installation import Installation, held_out_rows
+from reference_data.summary import summarise
+from tests.monitor.installation import START, Installation, held_out_rows
 
 TELLING = {
     *("prediction", "confidence", "probabilities", "p_semantic", "p_domain", "p_value"),
@@ -133,9 +138,6 @@ def test_no_address_tells_what_was_said_of_a_sealed_event(field: Field) -> None:
                 assert not told, (address, told)
     assert "/v1/events" in seen
     assert "/v1/review/items" not in seen
-    # In the queue a sealed event has not even a name.
-    queue = field.client.get("/v1/review/items?limit=200").json()
-    assert {each["subject"] for each in queue} & {HIDDEN, *ids} == {HIDDEN}
 
 
 def test_a_listing_of_flagged_events_names_no_sealed_one(field: Field) -> None:
@@ -144,6 +146,76 @@ def test_a_listing_of_flagged_events_names_no_sealed_one(field: Field) -> None:
     assert not ids & {each["event_id"] for each in listed}
     everything = field.client.get("/v1/events?limit=1000").json()
     assert ids <= {each["event_id"] for each in everything if each["sealed"]}
+
+
+def test_the_queue_takes_sealed_events_by_the_blind_draw_alone_until_they_are_opened(
+    field: Field,
+) -> None:
+    """All of them were flagged, so that each would be there for it."""
+    rates = field.context.settings.monitor.review.rates
+    drawn = {each.event_id for each in field.sealed if chance(each.event_id) < rates.audit}
+    with field.installation.engine.begin() as conn:
+        found = conn.execute(select(review_items).where(review_items.c.model == "bears")).all()
+    ids = {event.event_id for event in field.sealed}
+    mine = [row for row in found if row.subject in ids]
+    assert {row.subject for row in mine} == drawn
+    assert {(row.reason, row.priority) for row in mine} <= {("audit", 1.0)}
+    # There a sealed event has not even a name.
+    queue = field.client.get("/v1/review/items?limit=200").json()
+    assert not {each["subject"] for each in queue} & ids
+
+
+def test_no_sum_tells_what_one_more_sealed_input_added(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    bundle, old = installation.serve(version="2"), installation.serve(version="1")
+    installation.route(bundle, old)
+    context = installation.monitor()
+    recent = datetime.now(UTC) - timedelta(minutes=10)
+
+    def one_more(number: int) -> None:
+        event = in_shadow(installation.event(bundle, p_semantic=0.001), number)
+        installation.record([msgspec.structs.replace(event, at=recent)])
+        ingest(context, installation.clock)
+
+    def told() -> object:
+        candidate = look(context).models[0]
+        shown = [(each.stream, each.log_evidence) for each in candidate.streams]
+        tenths = [each.evidence_ratio * 10 for each in candidate.streams]
+        assert all(each == pytest.approx(round(each)) for each in tenths)
+        return candidate.traffic.flagged, shown
+
+    one_more(0)
+    before = told()
+    one_more(1)
+    assert told() == before
+    assert look(context).models[0].traffic.ok == 2
+
+
+def test_windows_tell_no_classes_of_a_version_in_shadow_and_no_flags_of_few() -> None:
+    def stored(sha: str, count: int) -> StoredSummary:
+        summary = summarise(
+            predictions=["teddy"] * count,
+            confidences=[0.9] * count,
+            p_semantic=[0.001] * count,
+            p_domain=[0.5] * count,
+            flagged=count,
+        )
+        return StoredSummary(
+            model="bears",
+            segment="",
+            window=Window(start=START, end=START + timedelta(minutes=5)),
+            revision=0,
+            bundle_sha=sha,
+            data=summary.to_bytes(),
+        )
+
+    few = read_window([stored("new", 49), stored("old", 40)], 30, sealed="new")
+    assert (few.ok, few.classes, few.flagged.of) == (89, {"teddy": 40}, 40)
+    many = read_window([stored("new", 50), stored("old", 40)], 30, sealed="new")
+    assert (many.classes, many.flagged.of) == ({"teddy": 40}, 90)
+    alone = read_window([stored("new", 20)], 30, sealed="new")
+    assert (alone.ok, dict(alone.classes), alone.flagged.of) == (20, {}, 0)
+    assert read_window([stored("new", 20)], 30).classes == {"teddy": 20}
 
 
 def test_an_alarm_counts_sealed_inputs_and_shows_none(field: Field) -> None:
@@ -156,6 +228,10 @@ def test_an_alarm_counts_sealed_inputs_and_shows_none(field: Field) -> None:
         assert {crossing["event_id"] for crossing in told["crossings"]} == {HIDDEN}
     story = field.client.get(f"/v1/alarms/{field.alarm}/explanation").json()
     assert story["looked_at"] > len(story["worst"])
+    # By blocks of fifty: the last ten of sixty wait for forty more.
+    start = datetime.fromisoformat(story["window"]["start"])
+    told = [each for each in [*field.opened, *field.sealed[:50]] if each.at >= start]
+    assert story["looked_at"] == len(told)
     assert any("sealed" in note for note in story["notes"])
 
 

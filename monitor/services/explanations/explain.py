@@ -29,6 +29,7 @@ from monitor.services.explanations.window_rows import COLUMNS, WindowRows, read_
 from monitor.services.explanations.window_story import NO_PROPERTIES, Subject, open_bundle, tell
 from monitor.services.identify import identify_event
 from monitor.services.kill_switch import unserved
+from monitor.services.last_windows import FEWEST_SEALED
 from monitor.services.references import Reference
 from monitor.store.alarms import Alarms
 from monitor.store.engine import reading
@@ -69,6 +70,7 @@ def explain_alarm(context: Context, alarm_id: str) -> Explanation:
     )
     segment = _segment(alarm)
     rows = _without_tail(rows if segment is None else rows.of_segment(*segment), alarm)
+    rows = _in_blocks(rows)
     last = max([alarm.last_crossing_at, *([when(rows.rows[-1])] if len(rows) else [])])
     with reading(context.engine) as conn:
         others = Alarms(conn).all(model=alarm.model)
@@ -234,9 +236,23 @@ def _segment(alarm: Alarm) -> tuple[str, str] | None:
     return (name, value) if equals else None
 
 
+def _in_blocks(rows: WindowRows) -> WindowRows:
+    """End the rows where the last whole block of inputs that were sealed ends.
+
+    An open alarm goes on: who looked before and after an input would see what it added. Blocks are
+    of what was *ever* sealed, so that opening one input does not let the next one in.
+    """
+    bound = sorted(when(row) for row in rows.rows if row["commitment"] is not None)
+    told = len(bound) // FEWEST_SEALED * FEWEST_SEALED
+    if told == len(bound):
+        return rows
+    return rows.narrowed([i for i, row in enumerate(rows.rows) if when(row) < bound[told]])
+
+
 def _commonest_bundle(context: Context, model: str, rows: WindowRows) -> str:
     counts: dict[str, int] = {}
-    for row in rows.rows:
+    # Beside an incumbent both saw every input, and of the one in shadow there is little to show.
+    for row in [row for row in rows.rows if row["commitment"] is None] or rows.rows:
         counts[row["bundle_sha"]] = counts.get(row["bundle_sha"], 0) + 1
     if counts:
         return max(counts, key=lambda sha: (counts[sha], sha))

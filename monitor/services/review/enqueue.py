@@ -3,6 +3,9 @@
 Events are read once, by cursors of the queue's own; decisions are looked at as they come in, since
 only they tell which events the model and the human disagree about. Adding an item twice does
 nothing, so a pass that is cut short or done by two monitors at once leaves the same queue.
+
+What is sealed comes in by the audit's draw alone, which is blind to what the model said: that an
+event waits to be read, and for which reason, would tell it. It is drawn again when it is opened.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +21,12 @@ from monitor.store.engine import database_now, reading
 from monitor.store.review_cursors import ReviewCursors
 from monitor.store.review_items import ReviewItems
 from monitor.store.routes import Routes
+from monitor.store.seals import sealed_among
 
 COLUMNS = (
     *("writer", "seq", "at", "event_id", "episode_id", "bundle_sha", "case_id", "unit", "status"),
     *("prediction", "confidence", "flagged", "actor", "attempt", "stage", "arm", "payload_ref"),
+    "commitment",
 )
 TOGETHER = 5_000
 """Events read at once; a pass repeats until nothing new is left."""
@@ -107,13 +112,16 @@ def _drawn(
         row for row in rows if row["status"] == Status.OK and row["event_id"] == row["episode_id"]
     ]
     decided = _decided(context, model, first)
+    with reading(context.engine) as conn:
+        sealed = sealed_among(conn, ({**row, "model": model} for row in first))
     drawn = []
     for row in first:
+        shut = row["event_id"] in sealed
         facts = Facts(
             event_id=row["event_id"],
             prediction=row["prediction"],
-            confidence=row["confidence"],
-            flagged=bool(row["flagged"]),
+            confidence=1.0 if shut else row["confidence"],
+            flagged=bool(row["flagged"]) and not shut,
             acted=row["actor"] == Actor.MODEL,
             decided=decided.get(row["event_id"]),
         )

@@ -6,6 +6,7 @@ stream's weight only falls. Everything happens in one transaction under one lock
 never add up to more than the whole.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -316,8 +317,12 @@ def look(context: Context, *, history: int = HISTORY) -> BudgetStatus:
     with reading(context.engine) as conn:
         ledger = Ledger(conn)
         running = ledger.running()
+        shut = {each.bundle_sha for each in Routes(conn).current().values() if each.sealed}
         versions = {bundle.sha: bundle.version for bundle in Bundles(conn).all()}
-        shares = [_share(conn, entry, versions, options) for entry in running.values()]
+        shares = [
+            _share(conn, entry, versions, options, sealed=entry.holder.bundle_sha in shut)
+            for entry in running.values()
+        ]
         parts = [
             ReferencePart(bundle_sha=sha, number=number, delta=delta(options, number))
             for sha, number in sorted(ledger.references().items(), key=lambda item: item[1])
@@ -343,7 +348,12 @@ def _place(share: Share) -> tuple[str, str, str, float]:
 
 
 def _share(
-    conn: Connection, entry: Entry, versions: Mapping[str, str], options: DetectorOptions
+    conn: Connection,
+    entry: Entry,
+    versions: Mapping[str, str],
+    options: DetectorOptions,
+    *,
+    sealed: bool,
 ) -> Share:
     holder = entry.holder
     saved = Streams(conn).load(holder.model, holder.bundle_sha).get(holder.key)
@@ -354,6 +364,7 @@ def _share(
         else log_evidence(state.capital)
     )
     threshold = options.log_threshold(entry.weight)
+    ratio = evidence_ratio(evidence, threshold)
     return Share(
         model=holder.model,
         version=versions.get(holder.bundle_sha),
@@ -361,7 +372,8 @@ def _share(
         pool=entry.pool,
         weight=entry.weight,
         log_threshold=threshold,
-        evidence_ratio=evidence_ratio(evidence, threshold),
+        # What each sealed input adds is not told; see `monitor.services.streams.reading`.
+        evidence_ratio=math.floor(ratio * 10) / 10 if sealed else ratio,
         false_alarm_every=options.run_length / entry.weight,
         since=entry.begun_at,
         granted_at=entry.granted_at,

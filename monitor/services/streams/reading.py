@@ -1,5 +1,6 @@
 """Where every stream of a model stands: for status, budget and scrapes. Reads the store alone."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -43,7 +44,12 @@ class StreamStatus:
 
 
 def read_streams(
-    conn: Connection, model: str, serving: Serving, options: DetectorOptions
+    conn: Connection,
+    model: str,
+    serving: Serving,
+    options: DetectorOptions,
+    *,
+    sealed: bool = False,
 ) -> tuple[StreamStatus, ...]:
     """Read the streams of a version: certified ones, then charts; of all traffic, then of segments.
 
@@ -55,6 +61,9 @@ def read_streams(
         Whose streams.
     options
         What the owner has set.
+    sealed
+        Whether its predictions are being sealed: then evidence is told in tenths of the threshold,
+        or each input would show what it added.
     """
     bundle_sha = serving.bundle_sha
     entries = Ledger(conn).running(model)
@@ -71,7 +80,12 @@ def read_streams(
         judged = _terms_of(key, granted, options)
         if judged is not None:
             found.append(_status(key, serving, judged, saved.get(key), weights.get(key)))
-    return tuple(found)
+    return tuple(_in_tenths(each) for each in found) if sealed else tuple(found)
+
+
+def _in_tenths(status: StreamStatus) -> StreamStatus:
+    ratio = math.floor(status.evidence_ratio * 10) / 10
+    return replace(status, evidence_ratio=ratio, log_evidence=None)
 
 
 def _order(key: StreamKey) -> tuple[bool, str, int, int]:
