@@ -35,7 +35,7 @@ export function Heatmap({ data, width, height, options, timeRange }: Props) {
               key={`${index} ${place}`}
               x={Math.max(left, at(time.values[place]) - cell)}
               y={deep - (index + 1) * row + 0.5}
-              width={Math.max(1, cell - 0.5)}
+              width={cell < 6 ? cell + 0.3 : cell - 1}
               height={Math.max(1, row - 1)}
               fill={shade(options.color.scheme, (value / most) ** options.color.exponent)}
             />

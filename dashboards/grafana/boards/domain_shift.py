@@ -10,13 +10,11 @@ from dashboards.grafana.boards.panels import (
     ORANGE,
     RED,
     YELLOW,
-    Column,
     Place,
     Query,
     bars,
     chart,
     heat,
-    sheet,
     tile,
     timeline,
 )
@@ -32,6 +30,7 @@ from dashboards.grafana.boards.signals import (
     SEVERITIES,
     stored,
 )
+from dashboards.grafana.boards.tables import Column, sheet
 
 SEGMENTS = Choice(
     name="segment",
@@ -395,7 +394,7 @@ _EFFECTS = Row(
                 about="How far brightness, sharpness and so on are from the reference, in its "
                 "standard deviations. Below 0.2 is little, above 0.8 is much. Effects explain and "
                 "never page.",
-                width=8,
+                width=7,
                 height=9,
                 decimals=2,
                 least=0,
@@ -410,7 +409,7 @@ _EFFECTS = Row(
                 about="Share of episodes that would have to be of another class or segment value "
                 "for the mix to be the reference's. *class_embedding* is how far the inputs of "
                 "one class moved. Below 0.1 is little, above 0.3 is much.",
-                width=8,
+                width=7,
                 height=9,
                 decimals=2,
                 least=0,
@@ -429,7 +428,7 @@ _EFFECTS = Row(
                 about="Differences that hold after correcting for how many are looked at, with "
                 "the lower end of their 95 % interval; each in the unit of its kind. Empty is "
                 "normal.",
-                width=8,
+                width=10,
                 height=9,
                 empty="Nothing differs",
             ),

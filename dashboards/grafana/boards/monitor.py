@@ -10,16 +10,15 @@ from dashboards.grafana.boards.panels import (
     ORANGE,
     RED,
     YELLOW,
-    Column,
     Place,
     Query,
     bars,
     chart,
     coloured,
-    sheet,
     tile,
 )
 from dashboards.grafana.boards.signals import MODEL, PROCESS, matching, stored
+from dashboards.grafana.boards.tables import Column, sheet
 
 RATE = "[$__rate_interval]"
 _TILE = Place(title="", about="", width=3, height=4)
@@ -272,6 +271,7 @@ _REPORTS = Row(
                 width=12,
                 decimals=1,
                 steps=((3, ORANGE),),
+                reach=3.3,
                 alerts=("FieldwatchReportStale",),
                 empty="No reports are made",
             ),
@@ -290,6 +290,7 @@ _REPORTS = Row(
                     "none. They explain and never page: nothing else waits for one.",
                     width=12,
                     unit="cps",
+                    reach=1,
                 ),
                 Query(
                     f"sum by (outcome) (rate(fieldwatch_report_runs_total{{{PROCESS}}}{RATE}))",
@@ -367,6 +368,7 @@ _PEOPLE = Row(
                 about="Open items of the review queue. A pile that only grows means that rates in "
                 "the settings do not suit the people there are.",
                 decimals=0,
+                width=7,
             ),
             Query(
                 f"max by (model, reason) ({stored('fieldwatch_review_items')}) > 0",
@@ -384,6 +386,7 @@ _PEOPLE = Row(
                 steps=((limit("FieldwatchReviewAgeing"), ORANGE),),
                 alerts=("FieldwatchReviewAgeing",),
                 empty="None is open",
+                width=7,
             ),
             Query(
                 "time() - min by (model, reason) "
@@ -397,7 +400,7 @@ _PEOPLE = Row(
                 title="What accuracy is known",
                 about="Whether accuracy can be stated, without labels and with them. *no* is "
                 "unknown: too few inputs, or outside what the estimator was shown to bear.",
-                width=5,
+                width=6,
             ),
             (
                 Column(of="model", title="Model"),
@@ -415,7 +418,7 @@ _PEOPLE = Row(
                 title="What runs",
                 about="Version of every process. One version is normal, but for a while during an "
                 "update.",
-                width=3,
+                width=4,
             ),
             (
                 Column(of="component", title="Part", width=80),

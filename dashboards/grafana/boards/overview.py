@@ -7,12 +7,10 @@ from dashboards.grafana.boards.panels import (
     ORANGE,
     RED,
     YELLOW,
-    Column,
     Place,
     Query,
     chart,
     coloured,
-    sheet,
     tile,
     timeline,
 )
@@ -34,6 +32,7 @@ from dashboards.grafana.boards.signals import (
     YES_NO,
     stored,
 )
+from dashboards.grafana.boards.tables import Column, sheet
 
 OBJECTIVE = constant("fieldwatch:accuracy_objective:constant")
 SHARES = (

@@ -27,8 +27,6 @@ from grafana_foundation_sdk.models import heatmap as heat_shapes
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from typing_extensions import override
 
-COLUMN = 50
-"""Pixels a column has at least; Grafana's own 150 push columns out of narrow tables."""
 SOURCE = shapes.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, YELLOW, ORANGE, RED, BLUE, PURPLE, GREY = (
     "green",
@@ -105,8 +103,8 @@ def tile(place: Place, expr: str, *, legend: str = "", sparkline: bool = False) 
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .text(common.VizTextDisplayOptions().title_size(13).value_size(_size(place)))
     )
-    panel = _placed(panel, place)
-    query = _dataquery(Query(expr, legend), "A")
+    panel = placed(panel, place)
+    query = dataquery(Query(expr, legend), "A")
     return panel.with_target(query.range() if sparkline else query.instant())
 
 
@@ -172,7 +170,7 @@ def chart(
         panel = panel.axis_soft_max(place.reach)
     if bounds:
         panel = panel.override_by_regexp("/(low|high)$/", _AS_BOUND)
-    return _asked(_placed(panel, place), queries)
+    return _asked(placed(panel, place), queries)
 
 
 def coloured(panel: timeseries.Panel, colours: Mapping[str, str]) -> timeseries.Panel:
@@ -213,8 +211,8 @@ def heat(place: Place, query: Query, *, scheme: str = "Blues") -> Panel:
         )
         .show_legend()
     )
-    target = _dataquery(query, "A").range().format(PromQueryFormat.HEATMAP)
-    return _placed(panel, place).with_target(target.exemplar(query.exemplar))
+    target = dataquery(query, "A").range().format(PromQueryFormat.HEATMAP)
+    return placed(panel, place).with_target(target.exemplar(query.exemplar))
 
 
 def timeline(place: Place, *queries: Query) -> Panel:
@@ -236,7 +234,7 @@ def timeline(place: Place, *queries: Query) -> Panel:
         )
         .color_scheme(_Coloured("fixed", GREY))
     )
-    return _asked(_placed(panel, place), queries)
+    return _asked(placed(panel, place), queries)
 
 
 def bars(place: Place, *queries: Query) -> Panel:
@@ -252,112 +250,14 @@ def bars(place: Place, *queries: Query) -> Panel:
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .text(common.VizTextDisplayOptions().title_size(12).value_size(14))
     )
-    panel = _placed(panel, place)
+    panel = placed(panel, place)
     for ref, query in zip(ascii_uppercase, queries, strict=False):
-        panel = panel.with_target(_dataquery(query, ref).instant())
+        panel = panel.with_target(dataquery(query, ref).instant())
     return panel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column of a table: a label of its series, or the value of a query by its letter."""
-
-    of: str
-    title: str
-    unit: str | None = None
-    decimals: int | None = None
-    words: Mappings | None = None
-    steps: Sequence[tuple[float, str]] = ()
-    width: int | None = None
-    link: tuple[str, str] | None = None
-    text_colours: Mapping[str, str] | None = None
-    """Colours of the words a label holds."""
-
-
-def sheet(
-    place: Place, columns: Sequence[Column], *queries: Query, by: tuple[str, bool] | None = None
-) -> Panel:
-    """Show series of now as a table, one row for each set of labels.
-
-    Parameters
-    ----------
-    columns
-        From left to right; anything else the series have is left out.
-    by
-        Title of the column the rows are sorted by, and whether the greatest comes first.
-    """
-    panel = table.Panel().show_header(True).cell_height(shapes.TableCellHeight.SM).min_width(COLUMN)
-    if by is not None:
-        title, descending = by
-        sort = common.TableSortByFieldState().display_name(title).desc(descending)
-        panel = panel.sort_by([sort])
-    panel = _placed(panel, place)
-    for ref, query in zip(ascii_uppercase, queries, strict=False):
-        target = _dataquery(query, ref).instant().format(PromQueryFormat.TABLE)
-        panel = panel.with_target(target)
-    names = {each.of: each for each in columns}
-    if len(queries) == 1:  # the only value has no letter
-        names = {("Value" if of == "A" else of): each for of, each in names.items()}
-    else:
-        panel = panel.with_transformation(models.DataTransformerConfig("merge", options={}))
-        names = {(f"Value #{of}" if len(of) == 1 else of): each for of, each in names.items()}
-    panel = panel.with_transformation(_filtered(list(names))).with_transformation(
-        models.DataTransformerConfig(
-            "organize",
-            options={
-                "excludeByName": {},
-                "indexByName": {name: place for place, name in enumerate(names)},
-                "renameByName": {name: each.title for name, each in names.items()},
-            },
-        )
-    )
-    for each in columns:
-        panel = panel.override_by_name(each.title, _of_column(each))
-    return panel
-
-
-def _filtered(names: list[str]) -> models.DataTransformerConfig:
-    """Keep these fields alone: which labels a scrape adds is not known here."""
-    include = {"include": {"names": names}}
-    return models.DataTransformerConfig("filterFieldsByName", options=include)
-
-
-def _of_column(column: Column) -> list[models.DynamicConfigValue]:
-    from_left = column.words is not None or (column.unit or "").startswith("dateTime")
-    found = [
-        models.DynamicConfigValue(name, value)
-        for name, value in (
-            ("unit", column.unit),
-            ("decimals", column.decimals),
-            ("custom.width", column.width),
-            ("custom.align", "left" if from_left else None),
-            ("noValue", "–"),
-        )
-        if value is not None
-    ]
-    if column.words is not None:
-        found.append(models.DynamicConfigValue("mappings", [_mapped(column.words)]))
-    if column.text_colours is not None:
-        found.append(models.DynamicConfigValue("mappings", [_dyed(column.text_colours)]))
-    if column.link is not None:
-        title, url = column.link
-        link = {"title": title, "url": url, "targetBlank": True}
-        found.append(models.DynamicConfigValue("links", [link]))
-    if column.steps:
-        found.append(models.DynamicConfigValue("thresholds", _threshold_document(column.steps)))
-    if column.words is not None or column.text_colours is not None or column.steps:
-        found.append(models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
-        colour = {"mode": "thresholds"}
-        found.append(models.DynamicConfigValue("color", colour))
-    return found
-
-
-def _threshold_document(steps: Sequence[tuple[float, str]]) -> dict[str, object]:
-    above = [{"value": value, "color": colour} for value, colour in steps]
-    return {"mode": "absolute", "steps": [{"value": None, "color": "text"}, *above]}
-
-
-def _placed(panel: AnyPanel, place: Place) -> AnyPanel:
+def placed(panel: AnyPanel, place: Place) -> AnyPanel:
+    """Give a panel what every panel has."""
     steps = [models.Threshold(value=None, color=place.base)]
     steps += [models.Threshold(value=value, color=colour) for value, colour in place.steps]
     panel = (
@@ -375,7 +275,7 @@ def _placed(panel: AnyPanel, place: Place) -> AnyPanel:
     if place.decimals is not None:
         panel = panel.decimals(place.decimals)
     if place.words is not None:
-        panel = panel.mappings([_mapped(place.words)])
+        panel = panel.mappings([mapped(place.words)])
     if place.empty is not None:
         panel = panel.no_value(place.empty)
     if place.least is not None:
@@ -392,11 +292,12 @@ def runbook(alert: str) -> str:
 
 def _asked(panel: AnyPanel, queries: Sequence[Query]) -> AnyPanel:
     for ref, query in zip(ascii_uppercase, queries, strict=False):
-        panel = panel.with_target(_dataquery(query, ref).range().exemplar(query.exemplar))
+        panel = panel.with_target(dataquery(query, ref).range().exemplar(query.exemplar))
     return panel
 
 
-def _dataquery(query: Query, ref: str) -> prometheus.Dataquery:
+def dataquery(query: Query, ref: str) -> prometheus.Dataquery:
+    """Ask Prometheus, under a letter."""
     return (
         prometheus.Dataquery()
         .ref_id(ref)
@@ -415,20 +316,12 @@ def _link(title: str, url: str) -> dashboard.DashboardLink:
     )
 
 
-def _mapped(words: Mappings) -> models.ValueMap:
+def mapped(words: Mappings) -> models.ValueMap:
+    """Let numbers be shown as the words they stand for."""
     return models.ValueMap(
         {
             f"{number:g}": models.ValueMappingResult(text=text, color=colour, index=index)
             for index, (number, (text, colour)) in enumerate(words.items())
-        }
-    )
-
-
-def _dyed(colours: Mapping[str, str]) -> models.ValueMap:
-    return models.ValueMap(
-        {
-            word: models.ValueMappingResult(text=word, color=colour, index=index)
-            for index, (word, colour) in enumerate(colours.items())
         }
     )
 

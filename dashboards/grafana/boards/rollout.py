@@ -7,12 +7,10 @@ from dashboards.grafana.boards.limits import compared
 from dashboards.grafana.boards.panels import (
     ORANGE,
     RED,
-    Column,
     Place,
     Query,
     chart,
     coloured,
-    sheet,
     tile,
     timeline,
 )
@@ -31,6 +29,7 @@ from dashboards.grafana.boards.signals import (
     numbered,
     stored,
 )
+from dashboards.grafana.boards.tables import Column, sheet
 
 HALVED, DOUBLED = sorted(compared("FieldwatchActionRateChanged"))
 ROLLOUTS = ("Rollouts (with a key)", "${console}/v1/rollouts")
@@ -63,7 +62,7 @@ _NOW = Row(
                 about="*running* measures its gates; *awaiting_approval* waits for people; *hold* "
                 "waits for a reason to go. Empty without a rollout.",
                 words=STATUSES,
-                empty="no rollout",
+                empty="none",
                 links=(ROLLOUTS,),
                 alerts=("FieldwatchRolloutWaits", "FieldwatchRolledBack"),
             ),
@@ -90,7 +89,7 @@ _NOW = Row(
                 "see the reasons below.",
                 unit="percentunit",
                 decimals=1,
-                empty="no inputs",
+                empty="none",
             ),
             ACTED_ON,
             legend="{{model}}",
@@ -116,7 +115,7 @@ _NOW = Row(
                 "act. Empty where the stage asks for nobody.",
                 unit="s",
                 decimals=0,
-                empty="nobody asked for",
+                empty="not needed",
                 alerts=("FieldwatchSupervisorSilent",),
             ),
             _SILENCE,

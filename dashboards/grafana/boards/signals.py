@@ -8,9 +8,9 @@ from dashboards.grafana.boards.panels import (
     PURPLE,
     RED,
     YELLOW,
-    Column,
     Mappings,
 )
+from dashboards.grafana.boards.tables import Column
 
 STAGES: Mappings = {
     0: ("observe", GREY),
