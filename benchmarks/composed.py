@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import yaml
 from pydantic import SecretStr
 
 from benchmarks.alert_sink import Pager
-from benchmarks.compose_file import Service, service
+from benchmarks.compose_file import ROOT, Service, service
 from benchmarks.composed_places import Places, make_secrets
 from benchmarks.postgres_server import postgres
 from monitor.store.settings import StoreSettings
@@ -63,7 +64,7 @@ class Composed:
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self._folder, self._settings = folder, dict(settings or {})
         self._stack = ExitStack()
-        self.pager = Pager()
+        self.pager: Pager
         self.places: Places
         self.client: httpx.Client
 
@@ -76,7 +77,7 @@ class Composed:
                 postgres(names["POSTGRES_USER"], password, names["POSTGRES_DB"])
             )
             self.places = Places.make(self._folder, url)
-            opening.enter_context(self.pager)
+            self.pager = opening.enter_context(Pager())
             self._add_pager()
             for name in ("db-upgrade", "first-keys"):
                 self.run(name, *service(name).command)
@@ -114,7 +115,9 @@ class Composed:
         """Give the variables of a service, and what a process needs besides."""
         ours = {k: v for k, v in os.environ.items() if not k.startswith("FIELDWATCH_")}
         chosen = {**ours, **self.places.environment(service(name)), **self._settings}
-        return {**chosen, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
+        # They run in a folder of their own, and are to be the Fieldwatch that lies here.
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return {**chosen, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
 
     def run(self, name: str, *words: str) -> str:
         """Run a command of ours as ``docker compose run`` would; give what it printed.
@@ -167,8 +170,24 @@ class Composed:
         ValueError
             It does not understand the question.
         """
-        url = f"{self.places.url('prometheus')}/api/v1/query"
-        answer = self.client.get(url, params={"query": expression}).json()
+        return self._prometheus("query", expression)
+
+    def query_range(
+        self, expression: str, since: datetime, until: datetime
+    ) -> list[dict[str, Any]]:
+        """Ask Prometheus about a stretch of time, every five seconds of it.
+
+        Raises
+        ------
+        ValueError
+            It does not understand the question.
+        """
+        stretch = {"start": str(since.timestamp()), "end": str(until.timestamp()), "step": "5"}
+        return self._prometheus("query_range", expression, **stretch)
+
+    def _prometheus(self, kind: str, expression: str, **parameters: str) -> list[dict[str, Any]]:
+        url = f"{self.places.url('prometheus')}/api/v1/{kind}"
+        answer = self.client.get(url, params={"query": expression, **parameters}).json()
         if answer["status"] != "success":
             raise ValueError(f"{expression}: {answer['error']}")
         data = answer["data"]

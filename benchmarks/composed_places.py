@@ -101,6 +101,10 @@ class Places:
         if not source.startswith("."):
             local.mkdir(parents=True, exist_ok=True)
             return
+        if (ROOT / source).is_file():
+            local.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / source, local)
+            return
         shutil.copytree(ROOT / source, local)
         for file in local.rglob("*.yml"):
             file.write_text(self._addresses(file.read_text(encoding="utf-8")))

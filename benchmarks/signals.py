@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.composed import Composed, Missing, check_installed
 from benchmarks.population import fit_population
 from benchmarks.report import Bar, Row, at_least, at_most, finish
-from benchmarks.signals_field import Streets, install_model
+from benchmarks.signals_field import Streets, bring_in_model, drill_model
 from benchmarks.story_model import MODEL
 
 DRIFT_PAGES = ("FieldwatchNovelty", "FieldwatchDomainDrift")
@@ -99,7 +99,8 @@ def measure(folder: Path, *, seed: int, bursts: int, events: int) -> tuple[list[
     """Run everything once; give the table and what it was to show."""
     population = fit_population()
     with Composed(folder) as composed:
-        install_model(composed, population, seed)
+        bring_in_model(composed, population, seed)
+        drill_model(composed)
         composed.wait_until_ready()
         key = composed.make_key("cameras", "service")
         with Streets(composed, population, key, seed, CALM_RATE) as streets:

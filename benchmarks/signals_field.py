@@ -13,7 +13,7 @@ from benchmarks.composed import GATEWAYS, Composed
 from benchmarks.population import Population
 from benchmarks.story_field import Field, Visit
 from benchmarks.story_model import MODEL, make_bundle
-from benchmarks.story_traffic import Traffic
+from benchmarks.story_traffic import Passage, Traffic
 from monitor.services.register import register
 from monitor.store.engine import connect
 from reference_data.bundle import load
@@ -48,7 +48,7 @@ class Streets:
             for place in range(len(GATEWAYS))
         ]
         self._traffic = [
-            Traffic(composed.places.ports[name], key, each.visits(), rate / len(GATEWAYS))
+            Traffic(composed.places.ports[name], key, each.visits(), rate / len(GATEWAYS), name)
             for name, each in zip(GATEWAYS, self._cameras, strict=True)
         ]
         self._stack = ExitStack()
@@ -67,9 +67,9 @@ class Streets:
         return sum(each.tallies.answered for each in self._traffic)
 
     @property
-    def flagged(self) -> int:
-        """How many of them were flagged."""
-        return sum(passage.flagged for each in self._traffic for passage in each.passages)
+    def passages(self) -> list[Passage]:
+        """What was answered, gateway by gateway."""
+        return [passage for each in self._traffic for passage in list(each.passages)]
 
     @property
     def faults(self) -> list[str]:
@@ -84,19 +84,18 @@ class Streets:
 
     def first_askew(self, since: datetime) -> datetime | None:
         """Tell when the first askew picture was sent after a moment."""
-        sent = [
-            passage.sent_at
-            for each in self._traffic
-            for passage in each.passages
-            if passage.visit.broken and passage.sent_at >= since
-        ]
+        sent = [p.sent_at for p in self.passages if p.visit.broken and p.sent_at >= since]
         return min(sent, default=None)
 
 
-def install_model(composed: Composed, population: Population, seed: int) -> None:
-    """Train a model and bring it in, as an import does: registered, served and drilled."""
+def bring_in_model(composed: Composed, population: Population, seed: int) -> None:
+    """Train a model, trust it and serve it, as an import does."""
     bundle = load(make_bundle(composed.home / "bundles" / MODEL, population, seed=seed).path)
     engine = connect(composed.store)
     register(engine, bundle, serve=True, actor="anna", now=datetime.now(UTC))
     engine.dispose()
+
+
+def drill_model(composed: Composed) -> None:
+    """Certify its alarms; without that they do not page."""
     composed.run("monitor-1", "drill", MODEL)

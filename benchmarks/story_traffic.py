@@ -77,7 +77,14 @@ class Tallies:
 class Traffic:
     """Sends while the context is open. `passages` grows; whoever reads it keeps a place."""
 
-    def __init__(self, port: int, key: str, healthy: Iterator[Visit], rate: float) -> None:
+    def __init__(
+        self,
+        port: int,
+        key: str,
+        healthy: Iterator[Visit],
+        rate: float,
+        cases: str = "wagon",
+    ) -> None:
         self.passages: list[Passage] = []
         self.tallies = Tallies()
         self.faults: list[str] = []
@@ -86,7 +93,7 @@ class Traffic:
         """Pictures of healthy cameras a second; may be changed meanwhile."""
         self._healthy = healthy
         self._broken: tuple[Iterator[Visit], float] | None = None
-        self._cases = itertools.count(1)
+        self._cases, self._numbers = cases, itertools.count(1)
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -125,24 +132,24 @@ class Traffic:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send(self, waiting: "asyncio.Queue[Visit]") -> None:
-        connection = _Connection(self._port)
-        while True:
-            await self._ask(connection, await waiting.get())
+        async with _Connection(self._port) as connection:
+            while True:
+                await self._ask(connection, await waiting.get())
 
     async def _send_broken(self) -> None:
-        connection = _Connection(self._port)
-        while True:
-            if self._broken is None:
-                await asyncio.sleep(0.05)
-                continue
-            visits, every_s = self._broken
-            if self.tallies.first_broken is None:
-                self.tallies.first_broken = time.monotonic()
-            await self._ask(connection, next(visits))
-            await asyncio.sleep(every_s)
+        async with _Connection(self._port) as connection:
+            while True:
+                if self._broken is None:
+                    await asyncio.sleep(0.05)
+                    continue
+                visits, every_s = self._broken
+                if self.tallies.first_broken is None:
+                    self.tallies.first_broken = time.monotonic()
+                await self._ask(connection, next(visits))
+                await asyncio.sleep(every_s)
 
     async def _ask(self, connection: "_Connection", visit: Visit) -> None:
-        case = f"wagon-{next(self._cases):06d}"
+        case = f"{self._cases}-{next(self._numbers):06d}"
         sent_at = datetime.now(UTC)
         self.tallies.sent += 1
         try:
@@ -198,6 +205,15 @@ class _Connection:
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def __aenter__(self) -> "_Connection":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            with suppress(OSError):
+                await self._streams[1].wait_closed()
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
         """Send one request; return status and body. A connection that broke is made anew."""
