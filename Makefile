@@ -66,8 +66,9 @@ torch: install ## Importing fastai Learners
 statistics: install ## Guarantees, by simulation
 	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 -m statistics
 
-servers: install ## Real processes, killed and restarted; the demo's story
-	@$(ONE_THREAD) $(BIN)/pytest -q -m servers
+# Stories mostly wait: two files at a time take little longer than the longest.
+servers: install ## Real processes and servers, killed and restarted; the demo's story; a page and its end
+	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 --dist loadfile -m servers
 
 dashboards: install ## Write Grafana's dashboards anew from their code
 	@$(BIN)/python -m dashboards.grafana.boards $(ARGS)

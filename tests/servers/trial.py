@@ -1,6 +1,7 @@
 """People beside the model while signals are tested: they decide, approve, watch and roll back."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,10 +9,9 @@ import httpx
 import yaml
 
 from benchmarks.compose_file import ROOT
-from benchmarks.composed import Composed
+from benchmarks.composed import GATEWAYS, Composed
 from benchmarks.signals_field import Streets
 from benchmarks.story_traffic import Passage
-from tests.inference.conftest import wait_for
 
 EVERY_S = 0.5
 SLOW_S = 240.0
@@ -34,6 +34,14 @@ _GATES: list[dict[str, object]] = [
     },
     {"id": "drift", "metric": "stream_evidence", "alpha": 0.001, "min_n": 5, "on_fail": "rollback"},
 ]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Look now and then until it holds, or fail; what is looked at has work of its own to do."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen within {timeout_s} s"
+        time.sleep(EVERY_S)
 
 
 def short_plan() -> dict[str, Any]:
@@ -64,7 +72,7 @@ class Trial:
         self._leaving = threading.Event()
         self._threads = [
             threading.Thread(target=self._again, args=(work,), daemon=True)
-            for work in (self._decide, self._watch)
+            for work in (self._decide, self._watch, self._mistake)
         ]
         self._client = httpx.Client(base_url=self._url, timeout=60)
 
@@ -95,12 +103,11 @@ class Trial:
             stage: str = line["stage"]
             return stage == "limited"
 
-        wait_for(is_limited, timeout_s=SLOW_S)
+        wait_until(is_limited, SLOW_S)
 
-    def has_ended(self) -> bool:
-        """Tell whether it was rolled back."""
-        ended: object = self._report()["line"]["ended"]
-        return ended is not None
+    def roll_back(self) -> None:
+        """Do what whoever is paged does."""
+        self._ask(self._anna, f"/{self._name}/rollback", {"reason": "I was paged"})
 
     def _report(self) -> dict[str, Any]:
         answer = self._client.get(
@@ -126,6 +133,14 @@ class Trial:
 
     def _watch(self) -> None:
         self._ask(self._ben, f"/{self._name}/heartbeat")
+
+    def _mistake(self) -> None:
+        """Send what is no picture, and a key that is none, as somebody does now and then."""
+        url = f"{self._composed.places.url(GATEWAYS[0])}/predict"
+        for key in (self._office, "mistyped"):
+            self._client.post(
+                url, files={"file": ("note.txt", b"no picture")}, headers={"X-API-Key": key}
+            )
 
     def _again(self, work: Callable[[], None]) -> None:
         while not self._leaving.wait(EVERY_S):
