@@ -106,7 +106,11 @@ def measure(folder: Path, *, seed: int, bursts: int, events: int) -> tuple[list[
         with Streets(composed, population, key, seed, CALM_RATE) as streets:
             pages, took = soak(composed, streets, events)
             rows: list[Row] = [_row("clean soak", streets.answered, took, pages, None)]
-            found = [burst(composed, streets) for _ in range(bursts)]
+            print(f"clean soak: {took:.0f} s, {pages} pages", flush=True)
+            found = []
+            for number in range(1, bursts + 1):
+                found.append(burst(composed, streets))
+                print(f"burst {number}: {found[-1]}", flush=True)
             faults = list(streets.faults)
     rows += [
         _row(f"burst {n}: {each.alert}", each.pictures, each.to_webhook_s, 1, each.to_resolved_s)
