@@ -192,9 +192,11 @@ class Alarms:
             query = query.where(alarms.c.state == state.value)
         return [_alarm(row) for row in self._conn.execute(query)]
 
-    def latest(self, model: str, kind: AlarmKind) -> Alarm | None:
-        """Read the newest alarm of a model and kind, open or not."""
+    def latest(self, model: str, kind: AlarmKind, version: str | None = None) -> Alarm | None:
+        """Read the newest alarm of a model and kind, open or not, optionally of one version."""
         query = _LISTED.where(alarms.c.model == model, alarms.c.kind == kind.value)
+        if version is not None:
+            query = query.where(bundles.c.version == version)
         newest = query.order_by(alarms.c.opened_at.desc(), alarms.c.id.desc()).limit(1)
         row = self._conn.execute(newest).one_or_none()
         return None if row is None else _alarm(row)

@@ -90,6 +90,12 @@ def test_an_alert_that_mirrors_an_alarm_is_linked_to_it_and_not_listed_beside_it
     assert list_signals(context) == []
     [linked] = told_of(context, alarms["novelty"].id).signals
     assert (linked.name, linked.state) == ("FieldwatchNovelty", SignalState.FIRING)
+    # Of another version than the alarm's: it speaks of another alarm.
+    receive(context, payload(alert({**NOVELTY, "version": "1"}, fingerprint="f4")))
+    receive(context, payload(alert({**NOVELTY, "version": "2"}, fingerprint="f5")))
+    assert len(told_of(context, alarms["novelty"].id).signals) == 2
+    assert [each.fingerprint for each in list_signals(context)] == ["f5"]
+    receive(context, payload(alert(NOVELTY, fingerprint="f5", status="resolved")))
     # An alarm nobody here ever opened: somebody else's rule, and so a row of its own.
     other = {**NOVELTY, "model": "wolves"}
     receive(context, payload(alert(other, fingerprint="f2")))

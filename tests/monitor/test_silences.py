@@ -203,6 +203,7 @@ def test_an_acknowledgement_is_recorded_at_once_and_becomes_one_silence(
     assert {each.name: each.value for each in matchers} == {
         "alertname": "FieldwatchDriftTicket",
         "model": "bears",
+        "version": "1",
         "kind": "novelty",
     }
     assert person == "ann"
@@ -303,7 +304,10 @@ def test_a_silence_outlasts_its_alarm_until_the_alert_fires_no_more(
         return alertmanager.expired()
 
     # For a minute longer, in which nobody is to be paged again for what is over.
-    alertmanager.labels = {"f1": {**NOVELTY, "alertname": "FieldwatchDriftTicket"}, "f2": LOST}
+    alertmanager.labels = {
+        "f1": {**NOVELTY, "alertname": "FieldwatchDriftTicket", "version": "1"},
+        "f2": LOST,
+    }
     assert expired() == set()
     # Nor by an Alertmanager that has just begun, and was not told yet.
     started, alertmanager.started = alertmanager.started, datetime.now(UTC)

@@ -1,9 +1,13 @@
 """Which alarm of ours an alert speaks of, and which alert speaks of an alarm."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
 
 from monitor.domain import Alarm, AlarmKind, Severity
 from monitor.policy import PAGING
+from monitor.store.alarms import Alarms
 from monitor.store.signals import Signal
 from monitor.store.silences import Matcher
 
@@ -16,12 +20,30 @@ TICKET = "FieldwatchDriftTicket"
 """The alert of every other open alarm."""
 
 
-def mirrored(labels: Mapping[str, str]) -> tuple[str, AlarmKind] | None:
-    """Tell of which model and kind of alarm an alert speaks; ``None`` for any other alert."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """Which alarms an alert may speak of."""
+
+    model: str
+    kind: AlarmKind
+    version: str | None
+    """``None`` where the alert does not say."""
+
+
+def mirrored(labels: Mapping[str, str]) -> About | None:
+    """Tell of which alarms an alert speaks; ``None`` for an alert about anything else."""
     model, kind = labels.get("model"), labels.get("kind")
     if not model or kind not in {each.value for each in AlarmKind}:
         return None
-    return model, AlarmKind(kind)
+    return About(model=model, kind=AlarmKind(kind), version=labels.get("version") or None)
+
+
+def newest_alarm(conn: Connection, labels: Mapping[str, str]) -> Alarm | None:
+    """Find the alarm an alert speaks of: the newest of its model, version and kind."""
+    about = mirrored(labels)
+    if about is None:
+        return None
+    return Alarms(conn).latest(about.model, about.kind, about.version)
 
 
 def alert_of(alarm: Alarm) -> str:
@@ -33,10 +55,14 @@ def alert_of(alarm: Alarm) -> str:
 
 def matchers_of_alarm(alarm: Alarm) -> tuple[Matcher, ...]:
     """Write down which alert a silence about an alarm is to match."""
-    return (
-        Matcher(name="alertname", value=alert_of(alarm)),
-        Matcher(name="model", value=alarm.model),
-        Matcher(name="kind", value=alarm.kind.value),
+    told = {
+        "alertname": alert_of(alarm),
+        "model": alarm.model,
+        "version": alarm.version,
+        "kind": alarm.kind.value,
+    }
+    return tuple(
+        Matcher(name=name, value=value) for name, value in told.items() if value is not None
     )
 
 

@@ -17,7 +17,7 @@ from monitor.services.acknowledge import FoundThere, acknowledge
 from monitor.services.context import Context
 from monitor.services.signals.acknowledge import acknowledge_signal
 from monitor.services.signals.alertmanager import FoundSilence, Silencer, StandingAlert
-from monitor.services.signals.mirror import mirrored, subject_of_alarm, subject_of_signal
+from monitor.services.signals.mirror import newest_alarm, subject_of_alarm, subject_of_signal
 from monitor.services.signals.notification import check_labels, read_beginning
 from monitor.services.signals.receive import take_in
 from monitor.store.alarms import Alarms
@@ -204,8 +204,7 @@ def _is_ours(silence: Silence) -> bool:
 
 def _subjects(conn: Connection, alert: StandingAlert) -> Iterator[str]:
     """Give the open alarm or the signal that an alert is about."""
-    about = mirrored(alert.labels)
-    alarm = None if about is None else Alarms(conn).latest(*about)
+    alarm = newest_alarm(conn, alert.labels)
     if alarm is not None:
         if alarm.state is AlarmState.OPEN:
             yield subject_of_alarm(alarm.id)

@@ -12,9 +12,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.services.context import Context
-from monitor.services.signals.mirror import mirrored
+from monitor.services.signals.mirror import newest_alarm
 from monitor.services.signals.notification import read_notification
-from monitor.store.alarms import Alarms
 from monitor.store.engine import database_now
 from monitor.store.signals import Alert, Said, Signals
 
@@ -77,11 +76,12 @@ def take_in(
     known_until
         When it was asked for, if it was: what was over by then fires again.
     """
-    signals, alarms = Signals(conn), Alarms(conn)
+    signals = Signals(conn)
     said: Counter[Said] = Counter()
     room = signals.room()
     for alert in alerts:
-        alarm_id = _alarm_of(alarms, alert)
+        alarm = newest_alarm(conn, alert.labels)
+        alarm_id = None if alarm is None else alarm.id
         word = signals.put(alert, alarm_id, now, room=room, known_until=known_until)
         said[word] += 1
         room += {Said.BEGAN: -1, Said.ENDED: 1}.get(word, 0)
@@ -91,10 +91,3 @@ def take_in(
         changed=said[Said.BEGAN] + said[Said.ENDED],
         left_out=said[Said.NO_ROOM],
     )
-
-
-def _alarm_of(alarms: Alarms, alert: Alert) -> str | None:
-    """Find the alarm an alert speaks of: the newest of its model and kind."""
-    about = mirrored(alert.labels)
-    alarm = None if about is None else alarms.latest(*about)
-    return None if alarm is None else alarm.id
