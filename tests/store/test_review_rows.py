@@ -1,5 +1,7 @@
 """The queue hands each item to as many readers as it asks for, never to more."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
@@ -92,6 +94,35 @@ def test_the_most_urgent_come_first_and_nobody_gets_what_another_has_in_hand(
     assert [item.new.subject for item, _ in anna] == ["event-3", "event-2"]
     assert [item.new.subject for item, _ in ben] == ["event-1", "event-0"]
     assert again == anna
+
+
+def test_of_eight_readers_who_claim_at_once_no_two_get_the_same_item(
+    engine: Engine, now: datetime
+) -> None:
+    readers, wanted = [f"reader-{n}" for n in range(8)], 3
+    with engine.begin() as conn:
+        ReviewItems(conn).add([new_item(f"event-{n}", priority=float(n)) for n in range(20)], now)
+    barrier = threading.Barrier(len(readers))
+
+    def claim(reader: str) -> list[str]:
+        barrier.wait(timeout=60)
+        with engine.begin() as conn:
+            handed = ReviewLeases(conn).claim(reader, Wanted(), wanted, LEASE, now)
+        return [item.new.subject for item, _ in handed]
+
+    with ThreadPoolExecutor(len(readers)) as pool:
+        first = list(pool.map(claim, readers))
+    handed = [subject for subjects in first for subject in subjects]
+    assert len(handed) == len(set(handed)), "handed out twice"
+    # Rows that others had locked were skipped, not waited for; who asks again gets the rest.
+    rest = [subject for reader in readers for subject in _more(engine, reader, wanted, now)]
+    assert len(set(handed) | set(rest)) == 20
+
+
+def _more(engine: Engine, reader: str, wanted: int, now: datetime) -> list[str]:
+    with engine.begin() as conn:
+        handed = ReviewLeases(conn).claim(reader, Wanted(), wanted, LEASE, now)
+    return [item.new.subject for item, _ in handed]
 
 
 def test_an_expired_lease_frees_the_item_and_makes_its_token_stale(
