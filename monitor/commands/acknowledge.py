@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from monitor.commands.keys import ACTOR
-from monitor.commands.screen import console, print_json
+from monitor.commands.screen import console, print_json, printable
 from monitor.domain import Alarm
 from monitor.errors import NoKey
 from monitor.services.acknowledge import acknowledge
@@ -55,7 +55,7 @@ def title(subject: Alarm | Signal) -> str:
     """Name an alarm or signal in a sentence."""
     if isinstance(subject, Alarm):
         return f"{subject.kind} alarm of {subject.model}"
-    return f"alert {subject.name}"
+    return f"alert {printable(subject.name)}"
 
 
 def person_of(context: Context) -> str:

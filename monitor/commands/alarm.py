@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from monitor.commands.screen import clock, console, percent, print_json, table
+from monitor.commands.screen import clock, console, percent, print_json, printable, table
 from monitor.domain import Alarm
 from monitor.services.browse import show_alarm
 from monitor.services.signals.listing import Told, say_silence, told_of
@@ -72,7 +72,9 @@ def _told(told: Told) -> str | None:
         return None
     latest = told.signals[0]
     over = "" if latest.resolved_at is None else f", over {clock(latest.resolved_at)} UTC"
-    return f"by Alertmanager as {latest.name} since {clock(latest.received_at)} UTC{over}"
+    return (
+        f"by Alertmanager as {printable(latest.name)} since {clock(latest.received_at)} UTC{over}"
+    )
 
 
 def _silence(told: Told) -> str | None:

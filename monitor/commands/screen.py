@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 TELLING = 0.5
@@ -47,6 +48,16 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
     for row in rows:
         laid.add_row(*("–" if cell is None else str(cell) for cell in row))
     return laid
+
+
+def printable(text: str) -> str:
+    """Take out of what somebody else wrote whatever a terminal would obey."""
+    return "".join(each if each.isprintable() else " " for each in text).strip()
+
+
+def foreign(text: str) -> str:
+    """Write what somebody else wrote into a table: printable, and no markup of ours in it."""
+    return escape(printable(text))
 
 
 def clock(at: datetime | None) -> str:

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
-from monitor.commands.screen import console, moment, print_json, table
+from monitor.commands.screen import console, foreign, moment, print_json, table
 from monitor.services.signals.listing import latest_silences, list_signals, say_silence
 from monitor.store.signals import Signal, SignalState
 from monitor.store.silences import Silence
@@ -39,15 +38,15 @@ def signal_table(
         [
             (
                 signal.id,
-                escape(signal.name),
-                escape(signal.severity) or None,
+                foreign(signal.name),
+                foreign(signal.severity) or None,
                 say_standing(
                     signal.state is SignalState.FIRING and "firing",
                     signal.acknowledged_at is not None,
                     silences.get(signal.id),
                 ),
                 moment(signal.starts_at),
-                escape(signal.annotations.get("summary", "")) or None,
+                foreign(signal.annotations.get("summary", "")) or None,
             )
             for signal in listed
         ],

@@ -10,7 +10,7 @@ from monitor.cli import app
 from monitor.services.ingest import ingest
 from monitor.services.signals.receive import receive
 from tests.monitor.installation import Installation
-from tests.monitor.test_signals import NOVELTY, alert, payload
+from tests.monitor.test_signals import LOST, NOVELTY, alert, payload
 
 
 @pytest.fixture
@@ -40,6 +40,12 @@ def test_signals_are_listed_below_alarms_acknowledged_and_taken_back(
     assert "FieldwatchEventsLost" in listed
     assert "Gateway gw loses records" in listed
     assert "FieldwatchNovelty" not in listed
+    told = alert({**LOST, "instance": "x"}, annotations={"summary": "\x1b[2J[red]gone"})
+    told |= {"fingerprint": "f3"}
+    receive(installation.monitor(), payload(told))
+    assert "[2J[red]gone" in run("alarms", "signals")
+    assert "\x1b" not in run("alarms", "signals")
+    receive(installation.monitor(), payload(told | {"status": "resolved"}))
     [signal] = json.loads(run("alarms", "signals", "--json"))
     said = run("alarms", "acknowledge", signal["id"], "--reason", "disk ordered")
     assert "The alert FieldwatchEventsLost is acknowledged by" in said

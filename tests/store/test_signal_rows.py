@@ -173,6 +173,23 @@ def test_one_monitor_makes_a_silence_and_a_second_acknowledgement_asks_for_none(
     assert standing(engine) == made
 
 
+def test_rival_monitors_take_each_silence_once(engine: Engine, now: datetime) -> None:
+    with engine.begin() as conn:
+        for number in range(30):
+            until = now + timedelta(hours=1)
+            Silences(conn).ask(f"signal/{number}", MATCHERS, "ann", "seen", until, now)
+
+    def take(owner: str) -> list[str]:
+        taken = []
+        while some := claim(engine, now, owner):
+            taken += [each.id for each in some]
+        return taken
+
+    with ThreadPoolExecutor(4) as monitors:
+        every = [taken for each in monitors.map(take, "abcd") for taken in each]
+    assert len(every) == len(set(every)) == 30
+
+
 def test_a_monitor_that_lost_its_lease_records_nothing(engine: Engine, now: datetime) -> None:
     ask(engine, now)
     first = only(claim(engine, now))
