@@ -27,12 +27,12 @@ from tests.servers.trial import Trial, wait_until
 pytestmark = pytest.mark.servers
 
 OFTENER = {
-    "FIELDWATCH_MONITOR__WINDOW_S": "10",
+    "FIELDWATCH_MONITOR__WINDOW_S": "15",
     "FIELDWATCH_MONITOR__ALLOWED_LATENESS_S": "2",
-    "FIELDWATCH_MONITOR__WINDOWS_EVERY_S": "2",
-    "FIELDWATCH_MONITOR__ACCURACY_EVERY_S": "5",
-    "FIELDWATCH_MONITOR__ROLLOUTS_EVERY_S": "1",
-    "FIELDWATCH_MONITOR__REVIEW__EVERY_S": "2",
+    "FIELDWATCH_MONITOR__WINDOWS_EVERY_S": "3",
+    "FIELDWATCH_MONITOR__ACCURACY_EVERY_S": "10",
+    "FIELDWATCH_MONITOR__ROLLOUTS_EVERY_S": "2",
+    "FIELDWATCH_MONITOR__REVIEW__EVERY_S": "3",
     "FIELDWATCH_MONITOR__DETECTORS__SEGMENTS": '["site"]',
 }
 """What is shown beside alarms; none of it is on the way to a page."""
@@ -99,6 +99,8 @@ def story(composed: Composed) -> Story:
 
         wait_until(is_told, 60)
         streets.go(rate=CALM_RATE)
+        wait_until(lambda: all(a["severity"] != "page" for a in composed.ask("/v1/alarms")), 240)
+        streets.go(rate=BURST_RATE)
         over = composed.pager.wait_for([page.name], "resolved", RESOLVED_WITHIN_S, since=first)
         assert over is not None, composed.log("monitor-1")
     return Story(
