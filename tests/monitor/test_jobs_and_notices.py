@@ -166,7 +166,7 @@ def test_a_notice_says_what_happened_and_where_to_look(installation: Installatio
     deliver(installation.monitor(), {"log": log})
 
     [notice] = log.got
-    assert notice.title == "bears: novelty alarm opened (ticket)"
+    assert notice.title == "bears 1: novelty alarm opened (ticket)"
     assert "5% expected of healthy inputs" in notice.body
     assert "most like train/" in notice.body
     assert f"fieldwatch alarms show {notice.fields['alarm']}" in notice.body
