@@ -32,7 +32,7 @@ def run(
     """Show, make or list the reports of a model."""
     with open_store(config) as context:
         if list_all:
-            _list(show.entries(context, name), context, as_json)
+            _list(name, show.entries(context, name), context, as_json)
             return 0
         quiet = contextlib.nullcontext() if as_json else console.status(f"comparing {name} …")
         if now:
@@ -49,7 +49,8 @@ def run(
     else:
         _show(entry)
         console.print(f"page: {page}", markup=False, soft_wrap=True)
-        console.print(f"all of them: evidently ui --workspace {workspace}", soft_wrap=True)
+        if workspace.exists():
+            console.print(f"all of them: evidently ui --workspace {workspace}", soft_wrap=True)
     if open_it:
         webbrowser.open(page.resolve().as_uri())
     return 0
@@ -90,16 +91,20 @@ def _show(entry: Entry) -> None:
     ]
     columns = ("column", "", "distance>", "drift from>", "values>")
     console.print(table(None, columns, rows))
-    console.print(
-        f"Had nothing changed, a report would name any column with a chance of at most "
-        f"{percent(entry.level)}. It explains; alarms come from the detectors.",
-        soft_wrap=True,
-    )
+    if any(each.threshold is not None for each in entry.columns):
+        console.print(
+            f"Had nothing changed, a report would name any column with a chance of at most "
+            f"{percent(entry.level)}. It explains; alarms come from the detectors.",
+            soft_wrap=True,
+        )
 
 
-def _list(found: list[Entry], context: Context, as_json: bool) -> None:
+def _list(name: str, found: list[Entry], context: Context, as_json: bool) -> None:
     if as_json:
         print_json({"reports": found, "workspace": show.shelf_of(context).workspace})
+        return
+    if not found:
+        console.print(f"No report of {name} was made yet; --now makes one.", markup=False)
         return
     rows = [
         (

@@ -38,9 +38,12 @@ def headline(columns: tuple[ColumnVerdict, ...]) -> str:
         case Verdict.NO_DRIFT:
             return f"No drift found in any of {len(columns)} columns"
         case Verdict.INCONCLUSIVE:
-            compared = len(columns) - unknown
-            found = f"no drift found in {compared}, " if compared else ""
-            return f"Inconclusive: {found}{unknown} of {len(columns)} columns could not be compared"
+            if not columns:
+                return "Inconclusive: there is no column to compare"
+            if unknown == len(columns):
+                return f"Inconclusive: none of {len(columns)} columns could be compared"
+            found = f"no drift found in {len(columns) - unknown}"
+            return f"Inconclusive: {found}, {unknown} of {len(columns)} columns not compared"
 
 
 def banner(job: Job, columns: tuple[ColumnVerdict, ...]) -> str:

@@ -112,7 +112,7 @@ def test_the_command_shows_copies_and_lists(
     assert status == 0
     assert out.read_text() == "<html></html>"
     assert entry.headline in text
-    assert "evidently ui --workspace" in text
+    assert "page: " in text
     assert "property.brightness" in text
     said = json.loads(run("report", "bears", "--json")[1])
     assert said["report"]["verdict"] == entry.verdict

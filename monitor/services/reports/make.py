@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from html import escape
 from pathlib import Path
 
 import msgspec
@@ -234,7 +235,7 @@ def _compare(
         columns = (*(_too_few(name.name, sample, job) for name in sample.columns), *sample.unknown)
         text = (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            f"<title>{sample.subject.model}: inconclusive</title></head>"
+            f"<title>{escape(sample.subject.model)}: inconclusive</title></head>"
             f"<body>{banner(job, columns)}</body></html>"
         )
         (folder / PAGE).write_text(text, encoding="utf-8")
