@@ -23,6 +23,8 @@ MOST_KEPT = 10_000
 SAME_BEGINNING = timedelta(seconds=1)
 """Two beginnings nearer than this are one: Alertmanager's API cuts off what its webhook sends."""
 
+SEEN_EVERY = timedelta(minutes=1)
+"""How often it is written down that an alert still fires: monitors ask every few seconds."""
 BELATED = timedelta(minutes=10)
 """Alertmanager tries no longer to hand over what it has to say."""
 
@@ -78,7 +80,7 @@ class Signal:
     starts_at: datetime
     received_at: datetime
     seen_at: datetime
-    """When Alertmanager last said that it fires."""
+    """When Alertmanager last said that it fires, to the minute."""
     resolved_at: datetime | None
     acknowledged_by: str | None = None
     acknowledged_at: datetime | None = None
@@ -255,11 +257,13 @@ class Signals:
         if alert.ends_at is not None:
             self.end([signal.id], now)
             return Said.ENDED
-        self._conn.execute(
-            update(signals)
-            .where(signals.c.id == signal.id)
-            .values(seen_at=now, alarm_id=alarm_id, annotations=_written(alert.annotations))
-        )
+        is_as_it_was = (signal.alarm_id, signal.annotations) == (alarm_id, alert.annotations)
+        if not is_as_it_was or now - signal.seen_at >= SEEN_EVERY:
+            self._conn.execute(
+                update(signals)
+                .where(signals.c.id == signal.id)
+                .values(seen_at=now, alarm_id=alarm_id, annotations=_written(alert.annotations))
+            )
         return Said.NOTHING_NEW
 
     def _begin_again(self, signal: Signal, alert: Alert, now: datetime, room: int) -> Said:

@@ -43,6 +43,11 @@ def kept(engine: Engine) -> list[Signal]:
         return Signals(conn).all(linked=True)
 
 
+def only_signal(engine: Engine) -> Signal:
+    [signal] = kept(engine)
+    return signal
+
+
 def test_an_alert_begins_once_goes_on_and_ends_once(engine: Engine, now: datetime) -> None:
     # The API cuts the beginning to milliseconds, and the webhook does not.
     cut = now.replace(microsecond=now.microsecond // 1_000 * 1_000)
@@ -60,6 +65,22 @@ def test_an_alert_begins_once_goes_on_and_ends_once(engine: Engine, now: datetim
     [signal] = kept(engine)
     assert signal.state is SignalState.RESOLVED
     assert signal.resolved_at == now + timedelta(seconds=30)
+
+
+def test_that_it_goes_on_is_written_down_once_a_minute_and_what_is_new_at_once(
+    engine: Engine, now: datetime
+) -> None:
+    def say(at: datetime, alarm_id: str | None = None) -> Signal:
+        with engine.begin() as conn:
+            Signals(conn).put(lost(now), alarm_id, at, room=9)
+        return only_signal(engine)
+
+    assert say(now).seen_at == now
+    assert say(now + timedelta(seconds=59)).seen_at == now
+    minute = now + timedelta(seconds=60)
+    assert say(minute).seen_at == minute
+    linked = say(minute + timedelta(seconds=1), "a1")
+    assert (linked.alarm_id, linked.seen_at) == ("a1", minute + timedelta(seconds=1))
 
 
 def test_it_may_begin_anew_and_what_is_late_changes_nothing(engine: Engine, now: datetime) -> None:
