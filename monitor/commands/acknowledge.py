@@ -14,7 +14,7 @@ from monitor.services.identify import identify_alarm_or_signal
 from monitor.services.signals.acknowledge import acknowledge_signal
 from monitor.store.engine import reading
 from monitor.store.keys import Keys
-from monitor.store.signals import Signal
+from monitor.store.signal import Signal
 from monitor.wiring import open_store
 
 

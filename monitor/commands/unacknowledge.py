@@ -9,7 +9,7 @@ from monitor.domain import Alarm
 from monitor.services.identify import identify_alarm_or_signal
 from monitor.services.signals.acknowledge import withdraw, withdraw_signal
 from monitor.services.signals.listing import list_silences
-from monitor.store.signals import Signal
+from monitor.store.signal import Signal
 from monitor.store.silences import Origin
 from monitor.wiring import open_store
 

@@ -46,7 +46,8 @@ from monitor.store.outbox import Backlog, Outbox
 from monitor.store.rollouts import Rollouts
 from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
-from monitor.store.signals import Signal, Signals, SignalState
+from monitor.store.signal import Signal, SignalState
+from monitor.store.signals import Signals
 from monitor.store.silences import Silence, Silences
 from monitor.store.windows import Lag, Windows
 from reference_data.bundle import Manifest

@@ -5,7 +5,7 @@ its fingerprint (all of its labels) and by when it began. One of a fingerprint f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from uuid6 import uuid7
 
 from monitor.store.columns import insert
 from monitor.store.schema import signals
+from monitor.store.signal import Alert, Signal, SignalState
 
 MOST_FIRING = 1_000
 """Alerts that may fire at a time; one more is left out."""
@@ -29,13 +30,6 @@ BELATED = timedelta(minutes=10)
 """Alertmanager tries no longer to hand over what it has to say."""
 
 
-class SignalState(StrEnum):
-    """Whether an alert still fires."""
-
-    FIRING = "firing"
-    RESOLVED = "resolved"
-
-
 class Said(StrEnum):
     """What a word about an alert came to."""
 
@@ -44,50 +38,6 @@ class Said(StrEnum):
     NOTHING_NEW = "nothing_new"
     NO_ROOM = "no_room"
     """It would have begun, and `MOST_FIRING` fire already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """What Alertmanager says of one alert."""
-
-    fingerprint: str
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    starts_at: datetime
-    ends_at: datetime | None
-    """When it was over; ``None`` while it fires."""
-
-    @property
-    def name(self) -> str:
-        """Name of the rule."""
-        return self.labels["alertname"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
-    """An alert that operators were told, as it is kept."""
-
-    id: str
-    fingerprint: str
-    name: str
-    severity: str
-    model: str | None
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    state: SignalState
-    alarm_id: str | None
-    """The alarm of ours it speaks of; ``None`` for what is about Fieldwatch itself."""
-    starts_at: datetime
-    received_at: datetime
-    seen_at: datetime
-    """When Alertmanager last said that it fires, to the minute."""
-    resolved_at: datetime | None
-    acknowledged_by: str | None = None
-    acknowledged_at: datetime | None = None
-    acknowledged_reason: str | None = None
-    acknowledged_silence: str | None = None
-    """The silence in Alertmanager that said so, under a name nobody verified; ``None`` where it was
-    said here."""
 
 
 class Signals:

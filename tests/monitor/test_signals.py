@@ -19,7 +19,7 @@ from monitor.services.signals.receive import receive
 from monitor.store import signals as store
 from monitor.store.alarms import Alarms
 from monitor.store.engine import reading
-from monitor.store.signals import SignalState
+from monitor.store.signal import SignalState
 from monitor.wiring import make_app
 from tests.monitor.installation import START, Installation
 

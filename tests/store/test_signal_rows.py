@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 from monitor.errors import LeaseLost
 from monitor.services.signals.receive import take_in
 from monitor.store import signals as rows
-from monitor.store.signals import Alert, Said, Signal, Signals, SignalState
+from monitor.store.signal import Alert, Signal, SignalState
+from monitor.store.signals import Said, Signals
 from monitor.store.silences import Matcher, Origin, Silence, Silences, SilenceState, marker
 
 LABELS = {"alertname": "FieldwatchEventsLost", "severity": "ticket", "instance": "gw:8000"}

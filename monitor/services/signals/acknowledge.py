@@ -19,7 +19,8 @@ from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
 from monitor.store.budget import Ledger
 from monitor.store.engine import database_now
-from monitor.store.signals import Signal, Signals, SignalState
+from monitor.store.signal import Signal, SignalState
+from monitor.store.signals import Signals
 from monitor.store.silences import Silences
 
 

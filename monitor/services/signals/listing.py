@@ -8,7 +8,8 @@ from monitor.services.context import Context
 from monitor.services.identify import identify_signal
 from monitor.services.signals.mirror import subject_of_alarm, subject_of_signal
 from monitor.store.engine import reading
-from monitor.store.signals import Signal, Signals, SignalState
+from monitor.store.signal import Signal, SignalState
+from monitor.store.signals import Signals
 from monitor.store.silences import Origin, Silence, Silences, SilenceState
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from monitor.domain import Alarm, AlarmKind, Severity
 from monitor.policy import PAGING
 from monitor.store.alarms import Alarms
-from monitor.store.signals import Signal
+from monitor.store.signal import Signal
 from monitor.store.silences import Matcher
 
 OWN_ALERTS = {

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from monitor.errors import BodyTooLarge, NotificationInvalid
-from monitor.store.signals import Alert
+from monitor.store.signal import Alert
 
 VERSION = "4"
 MOST_BYTES = 1 << 20

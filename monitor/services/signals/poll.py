@@ -22,7 +22,8 @@ from monitor.services.signals.notification import check_labels, read_beginning
 from monitor.services.signals.receive import take_in
 from monitor.store.alarms import Alarms
 from monitor.store.engine import database_now, reading
-from monitor.store.signals import Alert, Signals, SignalState
+from monitor.store.signal import Alert, SignalState
+from monitor.store.signals import Signals
 from monitor.store.silences import Origin, Silence, Silences, SilenceState, marker
 
 SETTLED = timedelta(minutes=5)

@@ -15,7 +15,8 @@ from monitor.services.context import Context
 from monitor.services.signals.mirror import newest_alarm
 from monitor.services.signals.notification import read_notification
 from monitor.store.engine import database_now
-from monitor.store.signals import Alert, Said, Signals
+from monitor.store.signal import Alert
+from monitor.store.signals import Said, Signals
 
 _log = logging.getLogger("fieldwatch.signals")
 
