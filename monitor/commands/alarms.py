@@ -10,7 +10,7 @@ from monitor.commands.signals import SIGNALS, say_standing, signal_table
 from monitor.domain import Alarm, AlarmState
 from monitor.services.browse import list_alarms
 from monitor.services.signals.listing import latest_silences, list_signals
-from monitor.store.silences import Silence
+from monitor.store.silence import Silence
 from monitor.wiring import open_store
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from monitor.commands.screen import console, foreign, moment, print_json, table
 from monitor.services.signals.listing import latest_silences, list_signals, say_silence
 from monitor.store.signal import Signal, SignalState
-from monitor.store.silences import Silence
+from monitor.store.silence import Silence
 from monitor.wiring import open_store
 
 SIGNALS = "signals from Alertmanager"

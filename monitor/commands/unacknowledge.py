@@ -10,7 +10,7 @@ from monitor.services.identify import identify_alarm_or_signal
 from monitor.services.signals.acknowledge import withdraw, withdraw_signal
 from monitor.services.signals.listing import list_silences
 from monitor.store.signal import Signal
-from monitor.store.silences import Origin
+from monitor.store.silence import Origin
 from monitor.wiring import open_store
 
 

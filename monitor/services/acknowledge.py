@@ -26,7 +26,8 @@ from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
 from monitor.store.budget import Holder, Ledger
 from monitor.store.engine import database_now
-from monitor.store.silences import Matcher, Silences
+from monitor.store.silence import Matcher
+from monitor.store.silences import Silences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

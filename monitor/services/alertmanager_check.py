@@ -11,7 +11,8 @@ from monitor.services.signals.mirror import OWN_ALERTS
 from monitor.services.signals.routing import ways
 from monitor.settings import Addresses
 from monitor.store.engine import reading
-from monitor.store.silences import Silences, SilenceState
+from monitor.store.silence import SilenceState
+from monitor.store.silences import Silences
 
 CHECK = "alertmanager"
 PAGE = {

@@ -48,7 +48,8 @@ from monitor.store.routes import Routes
 from monitor.store.sightings import EVERY_UNIT, Sightings
 from monitor.store.signal import Signal, SignalState
 from monitor.store.signals import Signals
-from monitor.store.silences import Silence, Silences
+from monitor.store.silence import Silence
+from monitor.store.silences import Silences
 from monitor.store.windows import Lag, Windows
 from reference_data.bundle import Manifest
 from reference_data.errors import BundleError

@@ -14,7 +14,7 @@ from monitor.services.signals.acknowledge import (
 from monitor.services.signals.listing import list_signals, list_silences, show_signal
 from monitor.services.signals.receive import Received, receive
 from monitor.store.signal import Signal
-from monitor.store.silences import Silence
+from monitor.store.silence import Silence
 from monitor.web.api import Acknowledgement, By, InContext, Limit
 from monitor.web.manual import describe
 

@@ -9,7 +9,7 @@ import pytest
 from monitor.errors import AlertmanagerRefused, AlertmanagerUnreachable
 from monitor.services.signals import alertmanager
 from monitor.services.signals.alertmanager import Alertmanager
-from monitor.store.silences import Matcher
+from monitor.store.silence import Matcher
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

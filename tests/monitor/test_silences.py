@@ -42,7 +42,7 @@ from monitor.settings import DetectorOptions, MonitorOptions
 from monitor.store.alarms import Alarms
 from monitor.store.audit import Audit
 from monitor.store.engine import reading
-from monitor.store.silences import Matcher, SilenceState
+from monitor.store.silence import Matcher, SilenceState
 from tests.monitor.installation import Installation
 from tests.monitor.test_signals import LOST, NOVELTY, alert, payload
 

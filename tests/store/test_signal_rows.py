@@ -13,7 +13,8 @@ from monitor.services.signals.receive import take_in
 from monitor.store import signals as rows
 from monitor.store.signal import Alert, Signal, SignalState
 from monitor.store.signals import Said, Signals
-from monitor.store.silences import Matcher, Origin, Silence, Silences, SilenceState, marker
+from monitor.store.silence import Matcher, Origin, Silence, SilenceState, marker
+from monitor.store.silences import Silences
 
 LABELS = {"alertname": "FieldwatchEventsLost", "severity": "ticket", "instance": "gw:8000"}
 SUBJECT = "alarm/0190"

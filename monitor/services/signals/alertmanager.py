@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from monitor.errors import AlertmanagerRefused, AlertmanagerUnreachable
-from monitor.store.silences import Matcher
+from monitor.store.silence import Matcher
 
 TIMEOUT_S = 5.0
 MOST_BYTES = 16 << 20

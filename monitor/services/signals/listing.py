@@ -10,7 +10,8 @@ from monitor.services.signals.mirror import subject_of_alarm, subject_of_signal
 from monitor.store.engine import reading
 from monitor.store.signal import Signal, SignalState
 from monitor.store.signals import Signals
-from monitor.store.silences import Origin, Silence, Silences, SilenceState
+from monitor.store.silence import Origin, Silence, SilenceState
+from monitor.store.silences import Silences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

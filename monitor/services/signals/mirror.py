@@ -9,7 +9,7 @@ from monitor.domain import Alarm, AlarmKind, Severity
 from monitor.policy import PAGING
 from monitor.store.alarms import Alarms
 from monitor.store.signal import Signal
-from monitor.store.silences import Matcher
+from monitor.store.silence import Matcher
 
 OWN_ALERTS = {
     AlarmKind.NOVELTY: "FieldwatchNovelty",

@@ -24,7 +24,8 @@ from monitor.store.alarms import Alarms
 from monitor.store.engine import database_now, reading
 from monitor.store.signal import Alert, SignalState
 from monitor.store.signals import Signals
-from monitor.store.silences import Origin, Silence, Silences, SilenceState, marker
+from monitor.store.silence import Origin, Silence, SilenceState, marker
+from monitor.store.silences import Silences
 
 SETTLED = timedelta(minutes=5)
 """After a start of Alertmanager, until Prometheus has told it again of all that fires."""

@@ -14,7 +14,8 @@ from monitor.errors import AlertmanagerRefused, AlertmanagerUnreachable, LeaseLo
 from monitor.services.context import Context
 from monitor.services.signals.alertmanager import TIMEOUT_S, FoundSilence, Silencer
 from monitor.store.engine import database_now
-from monitor.store.silences import Silence, Silences, SilenceState
+from monitor.store.silence import Silence, SilenceState
+from monitor.store.silences import Silences
 
 AT_ONCE = 5
 LEASE = timedelta(seconds=60)
