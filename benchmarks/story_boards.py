@@ -63,6 +63,11 @@ def settings() -> str:
     )
 
 
+def scrapes(*, gateway: int, monitor: int, key: str) -> str:
+    """Configure Prometheus for the processes at these ports, with the rules that are shipped."""
+    return _SCRAPES.format(every=SCRAPE_S, rules=RULES, key=key, gateway=gateway, monitor=monitor)
+
+
 @contextmanager
 def prometheus(home: Path, configuration: str) -> Iterator[str]:
     """Run Prometheus on the series kept under `home`; give its address."""
@@ -91,18 +96,16 @@ def play(home: Path, seed: int) -> None:
     bundle = prepare_bundle(home, fit_population(), seed)
     field = Field(fit_population(), seed)
     with Yard(home / "yard", bundle, settings()) as yard:
-        scrapes = _SCRAPES.format(
-            every=SCRAPE_S,
-            rules=RULES,
-            key=yard.make_key("prometheus", "viewer"),
+        configuration = scrapes(
             gateway=yard.addresses.gateway.port,
             monitor=yard.addresses.monitor.port,
+            key=yard.make_key("prometheus", "viewer"),
         )
         traffic = Traffic(
             yard.addresses.gateway.port, yard.make_key("cameras", "service"), field.healthy(), RATE
         )
         with (
-            prometheus(home, scrapes),
+            prometheus(home, configuration),
             traffic,
             _mistakes(yard),
             People(yard, field, traffic, NAME) as people,

@@ -29,6 +29,7 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
 });
 
+const NOT_STARTED = { faults: ['the page did not start: was it built?'], queries: [''], empty: [] };
 const missing = [];
 
 // Grafana's own pages ask for icons and type under /public; both come with packages.
@@ -106,7 +107,7 @@ async function draw(browser, port, board) {
   });
   await page.goto(`http://127.0.0.1:${port}/?${asked}`, { waitUntil: 'networkidle0', timeout: 120_000 });
   await new Promise((resolve) => setTimeout(resolve, 2500));
-  const notes = await page.evaluate(() => window.notes);
+  const notes = (await page.evaluate(() => window.notes)) ?? NOT_STARTED;
   await page.screenshot({ path: join(options.to, `${board}.png`) });
   if (options.small && SMALL[board]) {
     const before = panels.find(({ title }) => title === SMALL[board]).gridPos.y;

@@ -39,6 +39,7 @@ UNITS = {
     "cps",
     "dateTimeAsIso",
     "dateTimeFromNow",
+    "locale",
     "percentunit",
     "reqps",
     "s",
@@ -250,6 +251,10 @@ def test_links_lead_to_headings_and_pages_that_exist(board: Document) -> None:
 def test_panels_that_are_empty_in_health_are_panels(queries: tuple[PanelQuery, ...]) -> None:
     named = {each.name for each in queries} | {e.name.rpartition(" / ")[0] for e in queries}
     assert set(EMPTY_IN_HEALTH) <= named
+    for path in BOARDS:
+        for panel in panels(json.loads(path.read_text())):
+            if f"{path.stem} / {panel['title']}" in EMPTY_IN_HEALTH:
+                assert panel["fieldConfig"]["defaults"].get("noValue"), panel["title"]
     read = {name for rule in rule_queries() for name in names(rule.expression)}
     assert set(UNREAD_IN_HEALTH) <= read
     fast = next(rule for rule in rule_queries() if rule.name == "FieldwatchActionRateChanged")

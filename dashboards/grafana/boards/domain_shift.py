@@ -394,7 +394,7 @@ _EFFECTS = Row(
                 about="How far brightness, sharpness and so on are from the reference, in its "
                 "standard deviations. Below 0.2 is little, above 0.8 is much. Effects explain and "
                 "never page.",
-                width=7,
+                width=6,
                 height=9,
                 decimals=2,
                 least=0,
@@ -409,12 +409,13 @@ _EFFECTS = Row(
                 about="Share of episodes that would have to be of another class or segment value "
                 "for the mix to be the reference's. *class_embedding* is how far the inputs of "
                 "one class moved. Below 0.1 is little, above 0.3 is much.",
-                width=7,
+                width=9,
                 height=9,
                 decimals=2,
                 least=0,
                 most=1,
                 steps=((0.1, YELLOW), (0.3, ORANGE)),
+                empty="Nothing moved",
                 links=(LOOK,),
             ),
             Query(
@@ -428,7 +429,7 @@ _EFFECTS = Row(
                 about="Differences that hold after correcting for how many are looked at, with "
                 "the lower end of their 95 % interval; each in the unit of its kind. Empty is "
                 "normal.",
-                width=10,
+                width=9,
                 height=9,
                 empty="Nothing differs",
             ),

@@ -114,7 +114,7 @@ _NOW = Row(
                 _TILE,
                 title="Reviews waiting",
                 about="Inputs that somebody is to look at.",
-                decimals=0,
+                unit="locale",
             ),
             f"sum({stored('fieldwatch_review_items')})",
         ),
@@ -291,6 +291,7 @@ _REPORTS = Row(
                     width=12,
                     unit="cps",
                     reach=1,
+                    empty="No reports are made",
                 ),
                 Query(
                     f"sum by (outcome) (rate(fieldwatch_report_runs_total{{{PROCESS}}}{RATE}))",
@@ -367,7 +368,8 @@ _PEOPLE = Row(
                 title="Reviews waiting, by reason",
                 about="Open items of the review queue. A pile that only grows means that rates in "
                 "the settings do not suit the people there are.",
-                decimals=0,
+                empty="None waits",
+                unit="locale",
                 width=7,
             ),
             Query(

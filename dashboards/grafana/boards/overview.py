@@ -116,6 +116,7 @@ _NEEDS = Row(
                 title="Reviews waiting",
                 about="Inputs that somebody is to look at. A number that only grows means that "
                 "the rates in the settings do not suit the people there are.",
+                unit="locale",
                 width=3,
                 height=4,
             ),
@@ -315,6 +316,7 @@ _MODELS = Row(
                 width=8,
                 unit="percentunit",
                 steps=((OBJECTIVE, ORANGE),),
+                empty="Unknown so far",
                 most=1,
                 alerts=("FieldwatchAccuracyLow",),
             ),
