@@ -49,7 +49,7 @@ WITHIN = 0.9
 """Share of the table's own windows that count as inside by that distance."""
 SATURATED = 0.5
 """Excess of inputs with p ≤ .05 beyond which p no longer tells how far a window has drifted."""
-AGREEMENT = 0.5
+AGREEMENT = 0.75
 """Standard deviations by which the median error of similar windows must differ from 0 to count."""
 LEAST_SPREAD = 1e-3
 LEAST_VARIANCE = 0.01
