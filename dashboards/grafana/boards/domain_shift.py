@@ -141,6 +141,7 @@ _NOW = Row(
                 about="Properties, classes, segments and embeddings of the last window that "
                 "differ from the reference by more than chance, corrected for how many are looked "
                 "at. They explain; they never page. One now and then is nothing.",
+                empty="too few",
                 decimals=0,
                 steps=((1, YELLOW),),
             ),
@@ -397,6 +398,7 @@ _EFFECTS = Row(
                 width=6,
                 height=9,
                 decimals=2,
+                empty="Too few episodes",
                 least=0,
                 steps=((0.2, YELLOW), (0.8, ORANGE)),
                 links=(LOOK,),
@@ -450,6 +452,7 @@ _EFFECTS = Row(
                 title="Properties over time",
                 about="The same, window by window: the one that leaves first, and when, is where "
                 "to look.",
+                empty="Too few episodes",
                 least=0,
                 links=(LOOK,),
             ),
@@ -460,6 +463,7 @@ _EFFECTS = Row(
                 title="Embedding, confidence and p-values over time",
                 about="*embedding* is the distance (MMD) of what the network makes of the inputs, "
                 "the others are standard deviations. Steady is normal, whatever the height.",
+                empty="Too few episodes",
                 least=0,
                 links=(LOOK,),
             ),
