@@ -83,6 +83,7 @@ def story(composed: Composed) -> Story:
         # After the start, for the plan says how far apart episodes are.
         drill_model(composed)
         trial.bring_to_limited()
+        trial.hold()
         time.sleep(15)  # some scrapes of it
         paged, healthy_until = composed.pager.notices("pager"), datetime.now(UTC)
         streets.go(rate=BURST_RATE, askew_share=BURST_SHARE)

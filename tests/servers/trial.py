@@ -105,6 +105,10 @@ class Trial:
 
         wait_until(is_limited, SLOW_S)
 
+    def hold(self) -> None:
+        """Let nothing advance for now."""
+        self._ask(self._anna, f"/{self._name}/hold", {"reason": "fog"})
+
     def roll_back(self) -> None:
         """Do what whoever is paged does."""
         self._ask(self._anna, f"/{self._name}/rollback", {"reason": "I was paged"})
