@@ -145,6 +145,8 @@ def test_a_kill_stops_every_gateway_with_no_monitor_running(
             armed_at = arm(installation)
             took = (acted_until.result() - armed_at).total_seconds()
     with capsys.disabled():
-        print(f"\n{arm.__name__}: the last action came {took:.2f} s after it")  # noqa: T201
+        # To the errors' stream, which is seen from a worker of parallel tests too.
+        told = f"\n{arm.__name__}: the last action came {took:.2f} s after it"
+        print(told, file=sys.stderr)  # noqa: T201
     installation.store.kill_file.unlink(missing_ok=True)
     assert took < GIVEN_UP_S
