@@ -321,6 +321,12 @@ def _remarks(found: InstallationStatus) -> list[str]:
             "(chart): a segment against the whole reference, from which it may differ for good"
         )
     remarks += [
+        f"{_named(model)} is in shadow: its evidence is told in tenths, or each sealed input would "
+        "show what it added"
+        for model in found.models
+        if any(stream.episodes and stream.log_evidence is None for stream in model.streams)
+    ]
+    remarks += [
         f"{_named(model)} is compared with {escape(model.bursts)}"
         for model in found.models
         if model.bursts is not None

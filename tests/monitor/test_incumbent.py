@@ -1,10 +1,13 @@
 """A candidate beside an incumbent: both are watched, and share the one false-alarm budget."""
 
+import io
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from rich.console import Console
 
+from monitor.commands.status import render
 from monitor.domain import (
     Alarm,
     AlarmKind,
@@ -119,6 +122,12 @@ def test_status_shows_both_the_candidate_and_the_incumbent_with_what_each_saw(
     ] * 2
     assert all(each.episodes == 100 for each in certified[0])
     assert Exclusion.OTHER_BUNDLE not in candidate.excluded
+    console = Console(width=200, file=io.StringIO())
+    console.print(render(look(trial.installation.monitor()), "http://127.0.0.1:1"))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "bears 2 is in shadow: its evidence is told in tenths" in shown
+    assert "bears 1: alarm, 1 alarm stands open" in shown
     [affected] = look(trial.installation.monitor()).affected
     assert (affected.version, affected.stream.stream) == ("1", StreamName.SEMANTIC)
 
