@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,14 @@ from benchmarks.population import fit_population
 from benchmarks.signals import BURST_RATE, BURST_SHARE, CALM_RATE, DRIFT_PAGES
 from benchmarks.signals_field import Streets, bring_in_model, drill_model
 from benchmarks.story_model import MODEL
-from tests.dashboards.panel_queries import PanelQuery, RuleQuery, panel_queries, rule_queries
+from tests.dashboards.panel_queries import (
+    BOARDS,
+    PanelQuery,
+    RuleQuery,
+    panel_queries,
+    rule_queries,
+)
+from tests.servers import drawing
 from tests.servers.trial import Trial, wait_until
 
 pytestmark = pytest.mark.servers
@@ -171,3 +179,15 @@ def test_every_rule_reads_series_that_there_are_and_records_what_it_should(story
     rules = rule_queries()
     assert len(rules) > 40
     assert {rule.name: blind(rule) for rule in rules if blind(rule)} == {}
+
+
+def test_every_dashboard_is_drawn_from_what_prometheus_saw(story: Story, tmp_path: Path) -> None:
+    if lacking := drawing.missing():
+        pytest.skip(lacking)
+    alarmed = story.page.received_at + timedelta(seconds=20)
+    url = story.composed.places.url("prometheus")
+    drawing.draw(url, story.began, alarmed, scrape_s=5, folder=tmp_path)
+    pictures = {path.stem: path.stat().st_size for path in tmp_path.glob("*.png")}
+    assert set(pictures) == {path.stem for path in BOARDS}
+    # A board of empty panels has some tens of kilobytes.
+    assert min(pictures.values()) > 100_000
