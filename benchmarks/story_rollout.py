@@ -80,18 +80,22 @@ class Story:
 
     def now(self) -> float:
         """Seconds since the rollout started, by the clock that dates its events."""
+        return self.since_start(datetime.now(UTC))
+
+    def since_start(self, moment: datetime) -> float:
+        """Seconds from the start of the rollout to a moment."""
         if not self.report:
             return 0.0
-        return _seconds(self.report["events"][0]["at"], datetime.now(UTC).isoformat())
+        return _seconds(self.report["events"][0]["at"], moment.isoformat())
 
     def tell(
-        self, what: str, who: str, why: str, *, where: str = "", s: float | None = None
+        self, what: str, who: str, why: str, *, where: str = "", at: datetime | None = None
     ) -> None:
-        """Add a line, and print it."""
-        counts = self.traffic.tallies
+        """Add a line, and print it: of now, or of a moment past, with what was counted then."""
+        counts = self.traffic.tallies if at is None else self.traffic.tallies_at(at)
         line = Line(
             story=self.name,
-            s=round(self.now() if s is None else s, 1),
+            s=round(self.since_start(datetime.now(UTC) if at is None else at), 1),
             where=where or self.where,
             what=what,
             who=who,
@@ -136,7 +140,7 @@ class Story:
                 event["actor"],
                 event["reason"],
                 where=where.get(event["sequence"], ""),
-                s=_seconds(events[0]["at"], event["at"]),
+                at=datetime.fromisoformat(event["at"]),
             )
         self._seen = len(events)
 

@@ -105,6 +105,14 @@ class Traffic:
         self._leaving.set()
         self._thread.join(30)
 
+    def tallies_at(self, moment: datetime) -> Tallies:
+        """Count what had been answered at a moment that may be past."""
+        counted = Tallies()
+        for passage in list(self.passages):
+            if passage.answered_at <= moment:
+                counted.take(passage)
+        return counted
+
     def add_camera(self, visits: Iterator[Visit], every_s: float) -> None:
         """Let one more camera send, so often."""
         self._broken = visits, every_s
