@@ -70,7 +70,8 @@ statistics: install ## Guarantees, by simulation
 servers: install ## Real processes and servers, killed and restarted; the demo's story; a page and its end
 	@$(ONE_THREAD) $(BIN)/pytest -q -n 2 --dist loadfile -m servers
 
-dashboards: install ## Write Grafana's dashboards anew from their code
+dashboards: install ## Write Grafana's dashboards and the table of metrics anew from their code
+	@$(BIN)/python -m dashboards.metrics_table
 	@$(BIN)/python -m dashboards.grafana.boards $(ARGS)
 
 pictures: install ## Draw the dashboards in Chromium from a story's Prometheus (needs both, Node 20 and npm)

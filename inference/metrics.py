@@ -1,4 +1,4 @@
-"""The gateway's metrics; `dashboards/metrics.md` is the list this file is tested against.
+"""The gateway's metrics; `dashboards/metrics.md` is written from its help texts.
 
 Labels come from the models we serve, their vocabularies and fixed lists, never from a request.
 """
@@ -69,7 +69,8 @@ class Metrics:
         self.registry = registry
         self._requests = Counter(
             "fieldwatch_requests",
-            "Requests answered.",
+            "Requests answered. `endpoint` is `predict` or `infer`; `status` is `ok`, `rejected`, "
+            "`error` or `overloaded`.",
             ["model", "endpoint", "status"],
             registry=registry,
         )
@@ -88,31 +89,34 @@ class Metrics:
         )
         self._unauthorized = Counter(
             "fieldwatch_unauthorized",
-            "Requests without a valid key (401) or with too small a role (403).",
+            "Requests without a valid key (`401`) or with too small a role (`403`).",
             ["status"],
             registry=registry,
         )
         self._predictions = Counter(
             "fieldwatch_predictions",
-            "Inputs predicted, by class and by who acts.",
+            "Inputs predicted, by class and by who acts; `prediction` is `_sealed` where the "
+            "answer was.",
             ["model", "version", "prediction", "stage", "actor"],
             registry=registry,
         )
         self._routed = Counter(
             "fieldwatch_routed",
-            "Inputs predicted, by stage and arm, by who acts and why.",
+            "Inputs predicted, by stage and arm of the rollout, by who acts and why. `arm` is "
+            "`treatment`, `control`, `hold_out`, `shadow`, or empty where nothing is compared.",
             ["model", "stage", "arm", "actor", "reason"],
             registry=registry,
         )
         self._without_unit = Counter(
             "fieldwatch_without_unit",
-            "Inputs of a model in a rollout that named no unit.",
+            "Inputs of a model in a rollout that named no unit: humans act on them.",
             ["model"],
             registry=registry,
         )
         self._p_value = Histogram(
             "fieldwatch_p_value",
-            "Out-of-domain p-values of the semantic and the domain channel; none of sealed inputs.",
+            "Out-of-domain p-values, none of sealed inputs; `channel` is `semantic` or `domain`. "
+            "Exemplars carry event ids.",
             ["model", "channel"],
             buckets=_P_VALUES,
             registry=registry,
@@ -244,7 +248,9 @@ class _Watched(Collector):
     def collect(self) -> Iterator[Metric]:
         counts = self._counts()
         events = CounterMetricFamily(
-            "fieldwatch_recorder_events", "Records by fate.", labels=["outcome"]
+            "fieldwatch_recorder_events",
+            "Records by fate: `accepted`, `durable`, `sampled_out`, `lost`.",
+            labels=["outcome"],
         )
         events.add_metric([Outcome.ACCEPTED.value], counts.accepted)
         events.add_metric(["durable"], counts.durable)
@@ -279,14 +285,18 @@ class _Watched(Collector):
             ready.add_metric([model], is_ready)
         yield ready
         pictures = CounterMetricFamily(
-            "fieldwatch_kept_pictures", "Small pictures of inputs by fate.", labels=["outcome"]
+            "fieldwatch_kept_pictures",
+            "Small pictures of inputs by fate: `kept`, `dropped` (more came than a tenth of a "
+            "core keeps) or `failed`.",
+            labels=["outcome"],
         )
         for fate, count in self._pictures().items():
             pictures.add_metric([fate.value], count)
         yield pictures
         shadows = CounterMetricFamily(
             "fieldwatch_shadowed",
-            "Inputs that the bundle which did not answer should see, by fate.",
+            "Inputs that the bundle which did not answer should see, while a candidate stands "
+            "beside an incumbent: `recorded`, `dropped` (it had no time) or `failed`.",
             labels=["outcome"],
         )
         for shadow_fate, count in self._shadows().items():

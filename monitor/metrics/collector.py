@@ -1,4 +1,4 @@
-"""Every series the monitor reads from the store; `dashboards/metrics.md` is the contract.
+"""Every series the monitor reads from the store; `dashboards/metrics.md` lists them.
 
 Series about jobs belong to this process. Series about streams, alarms, windows and rollouts are
 read from the state store at scrape, so that every monitor reports the same and none holds a stale
@@ -49,7 +49,7 @@ class StoreCollector(Collector):
 
 def _installation(readings: Readings) -> Iterator[Metric]:
     windows = gauge(
-        "fieldwatch_windows_pending", "Windows that are pending, running or dead.", "state"
+        "fieldwatch_windows_pending", "Windows that are `pending`, `running` or `dead`.", "state"
     )
     for state in ("pending", "running", "dead"):
         windows.add_metric([state], readings.windows.get(state, 0))
@@ -66,7 +66,8 @@ def _installation(readings: Readings) -> Iterator[Metric]:
     )
     signals = gauge(
         "fieldwatch_signals_firing",
-        "Alerts about Fieldwatch itself that Alertmanager told and that fire.",
+        "Alerts about Fieldwatch itself that Alertmanager told and that fire; those of our own "
+        "alarms count there. `severity` is `page`, `ticket` or `other`.",
         "severity",
     )
     for severity in SIGNAL_SEVERITIES:
@@ -74,7 +75,8 @@ def _installation(readings: Readings) -> Iterator[Metric]:
     yield signals
     silences = gauge(
         "fieldwatch_silences",
-        "Silences in Alertmanager, by how they stand: pending, active or ending.",
+        "Silences in Alertmanager, by how they stand: `pending` (acknowledged here, not made "
+        "yet), `active`, or `ending`.",
         "state",
     )
     for state in SILENCE_STATES:

@@ -14,7 +14,7 @@ class JobMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._runs = Counter(
             "fieldwatch_job_runs_total",
-            "Runs of a job of this process: ok or failed.",
+            "Runs of a job of this process: `ok` or `failed`.",
             ["job", "outcome"],
             registry=registry,
         )
@@ -34,7 +34,8 @@ class JobMetrics:
 
         self._reports = Counter(
             "fieldwatch_report_runs_total",
-            "Evidently reports by outcome: made, of a kind, or not made and why.",
+            "Evidently reports by outcome: `drift`, `no_drift` or `inconclusive`; or `timeout`, "
+            "`memory` or `failed`, where none was made.",
             ["outcome"],
             registry=registry,
         )

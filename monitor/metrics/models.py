@@ -89,7 +89,7 @@ def _windows(
 ) -> Iterator[Metric]:
     share = gauge(
         "fieldwatch_window_flagged_share",
-        "Share of inputs flagged in the last complete window.",
+        "Share of inputs flagged in the last complete window: `low`, `estimate` and `high`.",
         "model",
         "version",
         "bound",
@@ -101,7 +101,12 @@ def _windows(
     )
     effect = gauge(
         "fieldwatch_window_effect_size",
-        "How far the last window is from the reference, in the unit of its kind.",
+        "How far the last window is from the reference, in the unit of its kind: `embedding` "
+        "(MMD), `embedding_shape` and `class_embedding` (Fréchet distance, as a share of the "
+        "reference's variance), `classes` and `segment` (share of episodes), `property`, "
+        "`confidence`, `p_semantic` and `p_domain` (standard deviations). `subject` is a class, "
+        "property or segment column of the bundle; `bound` is `estimate` or `low`, the end of the "
+        "95 % interval. It explains, and never pages.",
         "model",
         "version",
         "kind",
@@ -135,7 +140,8 @@ def _windows(
 def _accuracy(readings: Sequence[VersionReading]) -> Iterator[Metric]:
     accuracy = gauge(
         "fieldwatch_accuracy",
-        "Accuracy of a served version over the last hours; absent while it is unknown.",
+        "Accuracy of a served version over the last hours; absent while it is unknown. `kind` is "
+        "`estimated` (without labels) or `measured`, `bound` `low`, `estimate` or `high`.",
         "model",
         "version",
         "kind",
@@ -143,7 +149,8 @@ def _accuracy(readings: Sequence[VersionReading]) -> Iterator[Metric]:
     )
     known = gauge(
         "fieldwatch_accuracy_known",
-        "1 while this kind of accuracy can be stated, else 0.",
+        "1 while this kind of accuracy can be stated, else 0: too few inputs, or outside what the "
+        "estimator was shown to bear.",
         "model",
         "version",
         "kind",
@@ -159,11 +166,15 @@ def _accuracy(readings: Sequence[VersionReading]) -> Iterator[Metric]:
 
 def _acting(readings: Sequence[ModelReading]) -> Iterator[Metric]:
     stage = gauge(
-        "fieldwatch_rollout_stage", "1 for the stage a model is in, else 0.", "model", "stage"
+        "fieldwatch_rollout_stage",
+        "1 for the stage a model is in, else 0; `observe` without a rollout.",
+        "model",
+        "stage",
     )
     share = gauge(
         "fieldwatch_rollout_share_ratio",
-        "Share of units that are the model's, from 0 to 1.",
+        "Share of units that are the model's, from 0 to 1; 0 in `limited`, where the scope names "
+        "them.",
         "model",
     )
     killed = gauge(
@@ -176,7 +187,8 @@ def _acting(readings: Sequence[ModelReading]) -> Iterator[Metric]:
     )
     last = gauge(
         "fieldwatch_supervisor_last_seen_timestamp_seconds",
-        "When a supervisor was last heard of; 0 while none ever was.",
+        "When a supervisor was last heard of; 0 while none ever was. Absent where none is asked "
+        "for.",
         "model",
     )
     for reading in readings:
@@ -197,7 +209,7 @@ def _review(readings: Sequence[ModelReading]) -> Iterator[Metric]:
     )
     oldest = gauge(
         "fieldwatch_review_oldest_timestamp_seconds",
-        "When the oldest open item of the review queue was added.",
+        "When the oldest open item of the review queue was added; absent when none is open.",
         "model",
         "reason",
     )
@@ -213,11 +225,14 @@ def _review(readings: Sequence[ModelReading]) -> Iterator[Metric]:
 def _reports(readings: Sequence[ModelReading]) -> Iterator[Metric]:
     last = gauge(
         "fieldwatch_report_last_success_timestamp_seconds",
-        "When the last scheduled report was made; 0 while none ever was.",
+        "When the last scheduled report was made; 0 while none ever was. Absent where none are "
+        "made.",
         "model",
     )
     every = gauge(
-        "fieldwatch_report_interval_seconds", "How often a report is to be made.", "model"
+        "fieldwatch_report_interval_seconds",
+        "How often a report is to be made. Absent where none are made.",
+        "model",
     )
     for reading in readings:
         if reading.report_interval_s is not None:

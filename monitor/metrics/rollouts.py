@@ -23,7 +23,7 @@ def rollout_series(readings: Sequence[RolloutReading]) -> Iterator[Metric]:
 def _standing(readings: Sequence[RolloutReading]) -> Iterator[Metric]:
     status = gauge(
         "fieldwatch_rollout_status",
-        "1 for the status of the last attempt at a rollout, else 0.",
+        "1 for the status of the last attempt at a rollout, else 0. No series without an attempt.",
         "model",
         "status",
     )
@@ -51,7 +51,8 @@ def _standing(readings: Sequence[RolloutReading]) -> Iterator[Metric]:
 def _gates(readings: Sequence[RolloutReading]) -> Iterator[Metric]:
     outcome = gauge(
         "fieldwatch_gate_outcome",
-        "1 for what a gate of the present step said last, else 0.",
+        "1 for what a gate of the present step said last, else 0: `pass`, `fail`, `inconclusive` "
+        "or `error`. `gate` is its id from the plan.",
         "model",
         "gate",
         "metric",
@@ -65,14 +66,16 @@ def _gates(readings: Sequence[RolloutReading]) -> Iterator[Metric]:
     )
     agreement = gauge(
         "fieldwatch_human_agreement",
-        "Share of cases in which the model says what the human decided.",
+        "Share of cases in which the model says what the human decided, as its gate last found: "
+        "`low`, `estimate` and `high`, valid at every look.",
         "model",
         "gate",
         "bound",
     )
     ratio = gauge(
         "fieldwatch_action_rate_ratio",
-        "Actions an episode, model against the manual process.",
+        "Actions an episode, model against the manual process, as its gate last found; `high` is "
+        "`+Inf` while nothing bounds it.",
         "model",
         "gate",
         "bound",

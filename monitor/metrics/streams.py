@@ -13,7 +13,9 @@ def stream_series(readings: Sequence[StreamReading]) -> Iterator[Metric]:
     """Give where every stream stands; of segments the greatest, for their values are endless."""
     ratio = GaugeMetricFamily(
         "fieldwatch_stream_evidence_ratio",
-        "Log evidence over log threshold of a stream detector; it alarms at 1.",
+        "Log evidence over log threshold of a stream detector; it alarms at 1. `mode` is "
+        "`certified`, `balanced` (not certified, a chart) or `charted` (a reference without a "
+        "promise, a chart): only certified streams open alarms.",
         labels=["model", "version", "stream", "mode"],
     )
     episodes = GaugeMetricFamily(
@@ -28,7 +30,8 @@ def stream_series(readings: Sequence[StreamReading]) -> Iterator[Metric]:
     )
     segments = GaugeMetricFamily(
         "fieldwatch_segment_evidence_ratio",
-        "Greatest evidence ratio among the values of a segment.",
+        "Greatest evidence ratio among the values of a segment. `segment` is its name from the "
+        "settings, never a value.",
         labels=["model", "version", "segment", "stream", "mode"],
     )
     watched = GaugeMetricFamily(
