@@ -168,7 +168,7 @@ def main() -> None:
     except Missing as missing:
         parser.exit(1, f"{missing}\n")
     bursts, events = _size(arguments.quick)
-    minutes = 1 if arguments.quick else 3 + 2 * bursts
+    minutes = 2 if arguments.quick else 3 + 2 * bursts
     print(f"{events:,} healthy pictures, then {bursts} bursts; about {minutes} minutes")
     with tempfile.TemporaryDirectory(prefix="fieldwatch-signals-") as folder:
         rows, bars = measure(Path(folder), seed=arguments.seed, quick=arguments.quick)
