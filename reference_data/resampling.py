@@ -1,7 +1,8 @@
 """Resampling as torch does it, in NumPy: what fastai's batch transforms use to resize.
 
 An even grid without rotation or warp is separable, so every kernel here works along one axis at a
-time. Coordinates are computed in float64; torch's float32 differs by about 1e-5 of a pixel.
+time. Coordinates are computed in float64; torch's float32 differs by about 1e-5 of a pixel, so that
+of two pixels equally near to a sample "nearest" may take the other one.
 """
 
 import math

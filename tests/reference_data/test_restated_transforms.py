@@ -135,6 +135,7 @@ def test_item_transforms_give_exactly_what_fastai_gives(
 @example(width=150, height=150, seed=1)
 @example(width=150, height=57, seed=1)
 @example(width=9, height=140, seed=1)
+@example(width=8, height=111, seed=0)
 def test_batch_transforms_give_what_fastai_gives(
     batch: str, width: int, height: int, seed: int
 ) -> None:
@@ -143,7 +144,16 @@ def test_batch_transforms_give_what_fastai_gives(
     item = [lib.Resize((height, width), method="squish")]
     steps = [*BATCH[batch](), lib.Normalize.from_stats(*STATISTICS)]
     difference = np.abs(by_us(image, item, steps) - by_fastai(image, item, steps))
+    if batch == "nearest":
+        difference = difference[:, ~half_way(height, 21)][..., ~half_way(width, 21)]
     assert difference.max() < TOLERANCE
+
+
+def half_way(size: int, samples: int) -> NDArray[np.bool_]:
+    """Find samples half-way between two pixels: either is nearest, and rounding chooses."""
+    positions = np.linspace(0, size - 1, samples)
+    tied: NDArray[np.bool_] = np.abs(positions % 1 - 0.5) < 1e-4
+    return tied
 
 
 def test_grey_pictures_become_three_channels_under_colour_statistics() -> None:
