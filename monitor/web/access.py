@@ -3,7 +3,7 @@
 import threading
 import time
 
-from anyio import to_thread
+from anyio import sleep, to_thread
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,6 +20,9 @@ OPEN = frozenset({"/healthz", "/readyz"})
 """Paths that need no key."""
 KEYS_LAST_S = 1.0
 """How long the keys read from the store are used: a revoked one works no longer than this."""
+UNKNOWN_WAITS_S = 0.1
+"""A key that is not among them may have been made since: it waits until they are read anew, which
+happens no oftener than this, whatever is tried."""
 
 
 def needed_role(method: str, path: str) -> Role:
@@ -59,18 +62,22 @@ class Access:
         token = parse_authorization(Headers(scope=scope))
         if token is None:
             raise AccessDenied(needed, None)
-        ring = await to_thread.run_sync(self._keys)
-        person = ring.verify(token)
+        person = (await to_thread.run_sync(self._keys, KEYS_LAST_S)).verify(token)
+        if person is None:
+            await sleep(UNKNOWN_WAITS_S)
+            person = (await to_thread.run_sync(self._keys, UNKNOWN_WAITS_S)).verify(token)
         if person is None:
             raise AccessDenied(needed, None)
         if not person.role.may(needed):
             raise AccessDenied(needed, person.role)
         return person
 
-    def _keys(self) -> KeyRing:
+    def _keys(self, last_s: float) -> KeyRing:
+        """Give the keys as of at most so many seconds ago."""
         with self._lock:
-            if time.monotonic() - self._read_at >= KEYS_LAST_S:
+            begun = time.monotonic()
+            if begun - self._read_at >= last_s:
                 with reading(self._context.engine) as conn:
                     self._ring = Keys(conn).all()
-                self._read_at = time.monotonic()
+                self._read_at = begun
             return self._ring

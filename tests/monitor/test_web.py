@@ -12,6 +12,7 @@ from monitor.domain import Role, StreamName
 from monitor.errors import EventsUnreachable, LastAdminKey, StoreUnreachable
 from monitor.services import assess, key_desk
 from monitor.services.ingest import ingest
+from monitor.web import access
 from monitor.web.access import OPEN, needed_role
 from monitor.web.errors import STATUSES, status_of
 from monitor.wiring import make_app
@@ -37,8 +38,9 @@ def key(installation: Installation, role: Role, person: str | None = None) -> di
 
 
 def test_every_route_but_health_needs_a_key_of_the_right_role(
-    installation: Installation, client: TestClient
+    installation: Installation, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(access, "UNKNOWN_WAITS_S", 0.0)
     # Of people: the key named "admin" is the one that an installation begins with, and nobody's.
     headers = {role: key(installation, role, f"ann-{role}") for role in Role}
     described = client.get("/openapi.json", headers=headers[Role.VIEWER]).json()["paths"]
@@ -229,3 +231,13 @@ def test_every_error_has_its_status() -> None:
     assert status_of(StoreUnreachable("db", "gone")) == 503
     assert status_of(EventsUnreachable("events", "gone")) == 503
     assert status_of(ZeroDivisionError()) == 500
+
+
+def test_a_key_works_as_soon_as_it_is_made(installation: Installation, client: TestClient) -> None:
+    admin = key(installation, Role.ADMIN)
+    assert client.get("/v1/status", headers=admin).status_code == 200  # the keys are read now
+    made = client.post("/v1/keys", headers=admin, json={"person": "eve", "role": "viewer"})
+
+    answer = client.get("/v1/status", headers={"X-API-Key": made.json()["key"]})
+
+    assert answer.status_code == 200
