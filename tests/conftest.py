@@ -13,7 +13,7 @@ from hypothesis import settings
 # A developer's run draws fewer examples than CI's (HYPOTHESIS_PROFILE=thorough). No deadlines: how
 # long one example takes says more about the machine's other work than about the code.
 settings.register_profile("everyday", max_examples=25, deadline=None)
-settings.register_profile("thorough", max_examples=100, deadline=None)
+settings.register_profile("thorough", max_examples=50, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
 
 
