@@ -1,6 +1,7 @@
 """Find the one alarm, signal, event or review item that an id means, or the beginning of one."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from monitor.errors import AmbiguousId, NotFound
 from monitor.services.context import Context
@@ -13,6 +14,7 @@ FEWEST_CHARACTERS = 8
 """Of a beginning. Ids begin with their time: eight characters are a minute."""
 MOST_NAMED = 5
 """Candidates named when a beginning means several."""
+ALARMS_SHOWN = "`fieldwatch alarms list --all` shows them."
 
 
 def identify_event(context: Context, given: str) -> str:
@@ -47,11 +49,7 @@ def identify_alarm(context: Context, given: str) -> str:
         If several begin so.
     """
     with reading(context.engine) as conn:
-        alarms = Alarms(conn)
-        if alarms.get(given) is not None:
-            return given
-        found = alarms.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
-    return _only("alarm", given, found, "`fieldwatch alarms list --all` shows them.")
+        return _complete("alarm", given, Alarms(conn), ALARMS_SHOWN)
 
 
 def identify_signal(context: Context, given: str) -> str:
@@ -65,11 +63,7 @@ def identify_signal(context: Context, given: str) -> str:
         If several begin so.
     """
     with reading(context.engine) as conn:
-        signals = Signals(conn)
-        if signals.get(given) is not None:
-            return given
-        found = signals.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
-    return _only("signal", given, found, "`fieldwatch alarms list --all` shows them.")
+        return _complete("signal", given, Signals(conn), ALARMS_SHOWN)
 
 
 def identify_alarm_or_signal(context: Context, given: str) -> tuple[str, bool]:
@@ -91,8 +85,7 @@ def identify_alarm_or_signal(context: Context, given: str) -> tuple[str, bool]:
         limit = MOST_NAMED + 1 if _is_enough(given) else 0
         of_alarms = alarms.ids_beginning(given, limit)
         of_signals = signals.ids_beginning(given, limit)
-    way_out = "`fieldwatch alarms list --all` shows them."
-    found = _only("alarm", given, [*of_alarms, *of_signals], way_out)
+    found = _only("alarm", given, [*of_alarms, *of_signals], ALARMS_SHOWN)
     return found, found in of_signals
 
 
@@ -107,15 +100,28 @@ def identify_review_item(context: Context, given: str) -> str:
         If several begin so.
     """
     with reading(context.engine) as conn:
-        items = ReviewItems(conn)
-        if items.get(given) is not None:
-            return given
-        found = items.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
-    return _only("review item", given, found, "`fieldwatch review list` shows them.")
+        return _complete(
+            "review item", given, ReviewItems(conn), "`fieldwatch review list` shows them."
+        )
 
 
 def _is_enough(given: str) -> bool:
     return len(given) >= FEWEST_CHARACTERS
+
+
+class _Identified(Protocol):
+    """Rows that are found by an id or by its beginning."""
+
+    def get(self, row_id: str, /) -> object | None: ...
+
+    def ids_beginning(self, beginning: str, limit: int, /) -> list[str]: ...
+
+
+def _complete(kind: str, given: str, rows: _Identified, way_out: str) -> str:
+    if rows.get(given) is not None:
+        return given
+    found = rows.ids_beginning(given, MOST_NAMED + 1) if _is_enough(given) else []
+    return _only(kind, given, found, way_out)
 
 
 def _only(what: str, given: str, found: Sequence[str], way_out: str) -> str:
